@@ -1,0 +1,391 @@
+//! Bytes to messages (protocol, section 1).
+//!
+//! A message is normally one line. It may also span several: it starts at a line whose first byte that is
+//! not blank is `{`, and ends with the line on which its braces balance. [`Framer`] cuts the input
+//! accordingly, and drops what can never become a message, without losing its neighbours.
+//!
+//! Nearly every message is one line, and counting its braces would cost a good part of what parsing it costs.
+//! So the framer is an optimist: a line that starts with `{` and ends with `}` is offered as a message right
+//! away. A caller who finds that it is no JSON says so ([`Framer::reject`]), and only then are the braces
+//! counted, to learn whether the line is malformed or the first of several.
+
+use std::fmt;
+use std::io::BufRead as _;
+use std::mem;
+use std::ops::Range;
+
+/// The longest message, in bytes, without its last line's terminator.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// A buffer that grew beyond this many bytes is given back once it is empty.
+const SPARE_BYTES: usize = 1 << 20;
+
+/// What the framer cut from its input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// What should be a JSON object, and the line of the input (from 1) on which it starts.
+    Message { text: &'a [u8], line: u64 },
+    /// Input that is skipped, and the line on which it starts.
+    Dropped { line: u64, reason: Dropped },
+}
+
+/// Why a piece of the input is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// A line outside a message that does not start one.
+    NotAnObject,
+    /// The braces balance, but what they hold is not one JSON object and nothing else.
+    Malformed,
+    /// A string left open at the end of a line.
+    OpenString,
+    /// Another message, or the end of the input, came before the braces balanced.
+    Unfinished,
+    /// More than [`MAX_MESSAGE_BYTES`].
+    TooLong,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAnObject => "not a JSON object",
+            Self::Malformed => "malformed JSON object",
+            Self::OpenString => "malformed JSON object: a string is left open at the end of a line",
+            Self::Unfinished => "unfinished JSON object",
+            Self::TooLong => "message longer than 64 MiB",
+        })
+    }
+}
+
+/// Where the framer stands in the input.
+#[derive(Debug)]
+enum State {
+    /// Before the first byte, or in a byte order mark.
+    AtStart,
+    /// Between messages.
+    Outside,
+    /// In a message whose braces did not balance on the lines before this one.
+    Inside { first_line: u64, braces: Braces },
+    /// After a dropped message: up to the next line with `{` in column 1.
+    Skipping,
+    /// In what is left of a dropped line.
+    InDroppedLine { then_skip: bool },
+}
+
+/// The message just given out, for [`Framer::reject`].
+#[derive(Debug)]
+struct Offer {
+    first_line: u64,
+    text: Range<usize>,
+    braces_balance: bool,
+}
+
+/// Cuts bytes into messages: [`feed`](Framer::feed) it, take frames with [`next`](Framer::next) until there
+/// are none, feed it again. It holds one message and one feed at most.
+#[derive(Debug)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    /// Start in `buffer` of the message that is being read; the bytes before it are done with.
+    start: usize,
+    /// Start of the line that is being read.
+    line_start: usize,
+    /// The bytes from `line_start` up to here hold no `\n`.
+    searched: usize,
+    /// The line that is being read, from 1.
+    line: u64,
+    state: State,
+    offer: Option<Offer>,
+    ended: bool,
+}
+
+impl Default for Framer {
+    fn default() -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            line_start: 0,
+            searched: 0,
+            line: 1,
+            state: State::AtStart,
+            offer: None,
+            ended: false,
+        }
+    }
+}
+
+impl Framer {
+    /// Appends a piece of the input. Call it when [`next`](Self::next) has nothing more to give.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.line_start -= self.start;
+        self.searched -= self.start;
+        self.start = 0;
+        if self.buffer.is_empty() {
+            self.buffer.shrink_to(SPARE_BYTES);
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Says that the input has ended, so that what is left of it is its last line.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// The next frame, or `None` when more input is needed.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend from itself"
+    )]
+    pub fn next(&mut self) -> Option<Frame<'_>> {
+        self.offer = None;
+        loop {
+            if let Some((line, reason)) = self.look_at_line_start() {
+                return Some(Frame::Dropped { line, reason });
+            }
+            let line_start = self.line_start;
+            let Some(line_end) = self.take_line() else {
+                return self
+                    .leave_partial_line()
+                    .map(|(line, reason)| Frame::Dropped { line, reason });
+            };
+            match self.read_line(line_start..line_end) {
+                Read::Nothing => {}
+                Read::Dropped(line, reason) => return Some(Frame::Dropped { line, reason }),
+                Read::Message(offer) => {
+                    let text = &self.buffer[offer.text.clone()];
+                    let line = offer.first_line;
+                    self.offer = Some(offer);
+                    return Some(Frame::Message { text, line });
+                }
+            }
+        }
+    }
+
+    /// Takes back the message just given out, because it is not a JSON object. Returns the line on which it
+    /// starts and why it is dropped, or `None` when it may yet be the first line of a longer message.
+    pub fn reject(&mut self) -> Option<(u64, Dropped)> {
+        let Offer {
+            first_line,
+            text,
+            braces_balance,
+        } = self.offer.take()?;
+        if braces_balance {
+            return Some((first_line, Dropped::Malformed));
+        }
+        self.start = text.start;
+        match self.count_braces(first_line, Braces::default(), text) {
+            Read::Nothing => None,
+            Read::Dropped(line, reason) => Some((line, reason)),
+            Read::Message(_) => Some((first_line, Dropped::Malformed)),
+        }
+    }
+
+    /// Decides what the first byte of a line can decide, even before the line is there in full.
+    fn look_at_line_start(&mut self) -> Option<(u64, Dropped)> {
+        match self.state {
+            State::AtStart => self.skip_byte_order_mark(),
+            State::Outside => self.skip_blanks(),
+            _ => {}
+        }
+        let &first = self.buffer.get(self.line_start)?;
+        match self.state {
+            State::Inside { first_line, .. } if first == b'{' => {
+                self.state = State::Outside;
+                self.start = self.line_start;
+                Some((first_line, Dropped::Unfinished))
+            }
+            State::Skipping if first == b'{' => {
+                self.state = State::Outside;
+                None
+            }
+            State::Skipping => {
+                self.state = State::InDroppedLine { then_skip: true };
+                None
+            }
+            State::Outside if first != b'{' && first != b'\n' => {
+                self.state = State::InDroppedLine { then_skip: false };
+                Some((self.line, Dropped::NotAnObject))
+            }
+            _ => None,
+        }
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        if self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.go_to(BYTE_ORDER_MARK.len());
+        } else if BYTE_ORDER_MARK.starts_with(&self.buffer) && !self.ended {
+            return;
+        }
+        self.state = State::Outside;
+        self.skip_blanks();
+    }
+
+    /// Skips the blanks at the start of a line outside a message.
+    fn skip_blanks(&mut self) {
+        let rest = &self.buffer[self.line_start..];
+        let blanks = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+            .count();
+        self.go_to(self.line_start + blanks);
+    }
+
+    /// Is done with all before `position`, in the line that is being read.
+    fn go_to(&mut self, position: usize) {
+        self.start = position;
+        self.line_start = position;
+        self.searched = self.searched.max(position);
+    }
+
+    /// Goes on to the next line, if this one is there in full. Returns the end of this one in `buffer`,
+    /// without its terminator.
+    fn take_line(&mut self) -> Option<usize> {
+        let mut rest = &self.buffer[self.searched..];
+        self.searched += rest.skip_until(b'\n').unwrap_or(0);
+        let line = &self.buffer[self.line_start..self.searched];
+        let line = match line.strip_suffix(b"\n") {
+            Some(line) => line,
+            None if self.ended && !line.is_empty() => line,
+            None => return None,
+        };
+        let end = self.line_start + line.strip_suffix(b"\r").unwrap_or(line).len();
+        self.line_start = self.searched;
+        self.line += 1;
+        Some(end)
+    }
+
+    /// Reads the line that was just taken.
+    fn read_line(&mut self, line: Range<usize>) -> Read {
+        let this_line = self.line - 1;
+        let first_line = match self.state {
+            State::Inside { first_line, .. } => first_line,
+            _ => this_line,
+        };
+        let text = self.start..line.end;
+        if !matches!(self.state, State::Inside { .. }) {
+            self.start = self.line_start;
+        }
+        match mem::replace(&mut self.state, State::Outside) {
+            State::InDroppedLine { then_skip: true } => {
+                self.state = State::Skipping;
+                Read::Nothing
+            }
+            State::Outside | State::Inside { .. } if text.len() > MAX_MESSAGE_BYTES => {
+                self.state = State::Skipping;
+                self.start = self.line_start;
+                Read::Dropped(first_line, Dropped::TooLong)
+            }
+            State::Inside { braces, .. } => self.count_braces(first_line, braces, line),
+            State::Outside if !text.is_empty() => {
+                if self.buffer[text.clone()].trim_ascii_end().ends_with(b"}") {
+                    Read::Message(Offer {
+                        first_line,
+                        text,
+                        braces_balance: false,
+                    })
+                } else {
+                    self.start = text.start;
+                    self.count_braces(first_line, Braces::default(), text)
+                }
+            }
+            _ => Read::Nothing,
+        }
+    }
+
+    /// Counts the braces of a line of the message that begins at `self.start`.
+    fn count_braces(&mut self, first_line: u64, mut braces: Braces, line: Range<usize>) -> Read {
+        match braces.count(&self.buffer[line.clone()]) {
+            Counted::Open => {
+                self.state = State::Inside { first_line, braces };
+                Read::Nothing
+            }
+            Counted::Balanced => {
+                let text = self.start..line.end;
+                self.start = self.line_start;
+                self.state = State::Outside;
+                Read::Message(Offer {
+                    first_line,
+                    text,
+                    braces_balance: true,
+                })
+            }
+            Counted::OpenString => {
+                self.start = self.line_start;
+                self.state = State::Skipping;
+                Read::Dropped(first_line, Dropped::OpenString)
+            }
+        }
+    }
+
+    /// Does what can be done about a line that is not there in full: bounds the memory that it takes, and
+    /// at the end of the input reports an unfinished message.
+    fn leave_partial_line(&mut self) -> Option<(u64, Dropped)> {
+        let first_line = match self.state {
+            State::Inside { first_line, .. } => first_line,
+            _ => self.line,
+        };
+        let reason = match self.state {
+            State::InDroppedLine { .. } => None,
+            State::Inside { .. } if self.ended => {
+                self.state = State::Outside;
+                Some((first_line, Dropped::Unfinished))
+            }
+            // One byte more may be there: the `\r` of a terminator.
+            _ if self.buffer.len() - self.start > MAX_MESSAGE_BYTES + 1 => {
+                self.state = State::InDroppedLine { then_skip: true };
+                Some((first_line, Dropped::TooLong))
+            }
+            _ => return None,
+        };
+        self.go_to(self.buffer.len());
+        reason
+    }
+}
+
+/// What a line did.
+enum Read {
+    Nothing,
+    Message(Offer),
+    Dropped(u64, Dropped),
+}
+
+/// The braces of a message that are open so far. No string is open between lines: such a message is dropped.
+#[derive(Debug, Default)]
+struct Braces {
+    open: usize,
+}
+
+enum Counted {
+    Balanced,
+    Open,
+    OpenString,
+}
+
+impl Braces {
+    /// Counts on in one more line, up to the brace that closes the first one.
+    fn count(&mut self, line: &[u8]) -> Counted {
+        let mut bytes = line.iter();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'{' => self.open += 1,
+                b'}' => {
+                    self.open -= 1;
+                    if self.open == 0 {
+                        return Counted::Balanced;
+                    }
+                }
+                b'"' => loop {
+                    match bytes.next() {
+                        None => return Counted::OpenString,
+                        Some(b'"') => break,
+                        Some(b'\\') => _ = bytes.next(),
+                        Some(_) => {}
+                    }
+                },
+                _ => {}
+            }
+        }
+        Counted::Open
+    }
+}
