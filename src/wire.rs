@@ -1,0 +1,51 @@
+//! Messages to requests, replies to bytes (protocol, sections 2 and 3): `serde` and nothing else.
+//!
+//! A message is read in one pass, whatever the order of its fields: each field that some request knows is kept
+//! as the JSON text it came as ([`Fields`]), and everything else is skipped. [`Request`] then interprets
+//! what its type needs, so that a wrong field is reported by name and nothing but broken JSON loses a message.
+
+mod fields;
+mod reply;
+mod request;
+
+pub use fields::{Message, NotAnObject, parse};
+pub use reply::*;
+pub use request::*;
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A request that cannot be done, and what is said about it. It has changed nothing (protocol, section 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub code: ErrorCode,
+    pub text: Cow<'static, str>,
+}
+
+impl Error {
+    /// An error of that code with a text for people.
+    pub fn new(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Maelstrom's error codes, those of them that a master needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    NotSupported = 10,
+    MalformedRequest = 12,
+    KeyDoesNotExist = 20,
+    KeyAlreadyExists = 21,
+    PreconditionFailed = 22,
+}

@@ -1,0 +1,286 @@
+//! A message's fields as they came, and their interpretation one by one.
+
+use super::{Error, ErrorCode, Request};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Every field that some message has. The name on the wire is the variant's in snake case.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+pub enum Field {
+    Src,
+    Body,
+    Type,
+    MsgId,
+    InReplyTo,
+    NodeId,
+    NodeIds,
+    WorkerId,
+    Timestamp,
+    TimeoutMs,
+    Now,
+    FailedWorker,
+    HealthyWorker,
+    Tasks,
+    Id,
+    Chunk,
+    JobId,
+    ReduceTasks,
+    MapOutput,
+    MaxFailures,
+    MaxLosses,
+    MaxSkipped,
+    Running,
+    TaskId,
+    Attempt,
+    Output,
+    Error,
+    LostInputs,
+    SlowAfterMs,
+    /// Any other: skipped.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The fields of one JSON object, as text. Of a field given twice the last one counts.
+#[derive(Debug)]
+pub struct Fields<'a>([Option<&'a RawValue>; Field::Unknown as usize]);
+
+impl<'a> Fields<'a> {
+    const NONE: Self = Self([None; Field::Unknown as usize]);
+
+    /// The field as it came; `null` is a value.
+    pub fn given(&self, field: Field) -> Option<&'a RawValue> {
+        self.0[field as usize]
+    }
+
+    /// The field as it came, or `None` when it is missing or `null`.
+    pub fn optional(&self, field: Field) -> Option<&'a RawValue> {
+        self.given(field).filter(|value| value.get() != "null")
+    }
+
+    /// A required field, interpreted by `read`; `what` says what is expected.
+    pub fn required<T>(
+        &self,
+        field: Field,
+        what: &str,
+        read: impl FnOnce(&'a RawValue) -> Option<T>,
+    ) -> Result<T, Error> {
+        let value = self
+            .given(field)
+            .ok_or_else(|| malformed(field, "is missing"))?;
+        read(value).ok_or_else(|| malformed(field, &format!("must be {what}")))
+    }
+
+    /// A required string.
+    pub fn string(&self, field: Field) -> Result<Cow<'a, str>, Error> {
+        self.required(field, "a string", read_string)
+    }
+
+    /// A required 64-bit integer.
+    pub fn integer(&self, field: Field) -> Result<i64, Error> {
+        self.required(field, "a 64-bit integer", read_integer)
+    }
+
+    /// A required 64-bit integer that is not negative.
+    pub fn duration(&self, field: Field) -> Result<i64, Error> {
+        self.required(field, "a 64-bit integer, not negative", |value| {
+            read_integer(value).filter(|number| *number >= 0)
+        })
+    }
+
+    /// An optional field, interpreted by `read` when it is there.
+    pub fn if_given<T>(
+        &self,
+        field: Field,
+        read: impl FnOnce(&Self, Field) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.optional(field).map(|_| read(self, field)).transpose()
+    }
+}
+
+/// The error for a field that is missing or not what it must be.
+fn malformed(field: Field, problem: &str) -> Error {
+    let mut name = String::new();
+    for letter in format!("{field:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    Error::new(
+        ErrorCode::MalformedRequest,
+        format!("field \"{name}\" {problem}"),
+    )
+}
+
+/// The text of a JSON string, borrowed unless it holds escapes; `None` for anything else.
+pub fn read_string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(value.get()).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// A JSON integer of 64 bits, without fraction or exponent; `None` for anything else.
+pub fn read_integer(value: &RawValue) -> Option<i64> {
+    value.get().parse().ok()
+}
+
+/// One JSON object, read: an envelope around a body, or a bare body.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// The fields of the body.
+    pub fields: Fields<'a>,
+    /// Whether the body came in an envelope.
+    pub enveloped: bool,
+    /// Whether the body is an object at all.
+    pub has_object_body: bool,
+}
+
+impl<'a> Message<'a> {
+    const EMPTY: Self = Self {
+        fields: Fields::NONE,
+        enveloped: false,
+        has_object_body: true,
+    };
+
+    /// Whether the message answers one of ours.
+    pub fn is_reply(&self) -> bool {
+        self.fields.optional(Field::InReplyTo).is_some()
+    }
+
+    /// What the reply refers to. Errors: 12 when it is no 64-bit integer.
+    pub fn msg_id(&self) -> Result<Option<i64>, Error> {
+        self.fields.if_given(Field::MsgId, Fields::integer)
+    }
+
+    /// The request. Errors: 12 names the field that is missing or wrong, 10 the types that are known.
+    pub fn request(&self) -> Result<Request<'a>, Error> {
+        if !self.has_object_body {
+            return Err(malformed(Field::Body, "must be an object"));
+        }
+        Request::read(&self.fields)
+    }
+
+    /// Who sent the envelope, as JSON; `None` where `src` is no string.
+    pub fn sender(&self) -> Option<&'a RawValue> {
+        self.fields
+            .given(Field::Src)
+            .filter(|src| read_string(src).is_some())
+    }
+}
+
+/// Reads a message (protocol, section 2). Fails where the text is not one JSON object and nothing else.
+pub fn parse(text: &[u8]) -> Result<Message<'_>, NotAnObject> {
+    let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
+    let mut message = Message::EMPTY;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = ObjectReader {
+        message: &mut message,
+        depth: Depth::Top,
+    }
+    .deserialize(&mut json);
+    if read.and_then(|()| json.end()).is_ok() {
+        return Ok(message);
+    }
+    // The body of an envelope may be anything, and then the object is still owed an answer.
+    let AnyBody { src, body } = serde_json::from_str(text).map_err(|_| NotAnObject)?;
+    if body.get().starts_with('{') {
+        return Err(NotAnObject);
+    }
+    let mut fields = Fields::NONE;
+    fields.0[Field::Src as usize] = src;
+    Ok(Message {
+        fields,
+        enveloped: true,
+        has_object_body: false,
+    })
+}
+
+/// An envelope around what is no object.
+#[derive(Deserialize)]
+struct AnyBody<'a> {
+    #[serde(borrow, default)]
+    src: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+/// Reads an object in a list of a request; `None` for anything else.
+pub fn read_element(value: &RawValue) -> Option<Fields<'_>> {
+    let mut message = Message::EMPTY;
+    let mut json = serde_json::Deserializer::from_str(value.get());
+    ObjectReader {
+        message: &mut message,
+        depth: Depth::Inner,
+    }
+    .deserialize(&mut json)
+    .ok()?;
+    Some(message.fields)
+}
+
+/// The text is not one JSON object.
+#[derive(Debug)]
+pub struct NotAnObject;
+
+/// Which object of a message is being read.
+#[derive(Clone, Copy)]
+enum Depth {
+    /// The whole message: an envelope, or a bare body.
+    Top,
+    /// The body of an envelope, or an object in a list: neither is an envelope itself.
+    Inner,
+}
+
+struct ObjectReader<'m, 'a> {
+    message: &'m mut Message<'a>,
+    depth: Depth,
+}
+
+impl<'a> DeserializeSeed<'a> for ObjectReader<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for ObjectReader<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { message, depth } = self;
+        while let Some(field) = map.next_key::<Field>()? {
+            match (depth, field) {
+                (Depth::Top, Field::Body) => {
+                    message.enveloped = true;
+                    let src = message.fields.given(Field::Src);
+                    message.fields = Fields::NONE;
+                    message.fields.0[Field::Src as usize] = src;
+                    map.next_value_seed(ObjectReader {
+                        message,
+                        depth: Depth::Inner,
+                    })?;
+                }
+                (Depth::Inner, Field::Src | Field::Body) | (_, Field::Unknown) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (Depth::Top, field) if message.enveloped && !matches!(field, Field::Src) => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                (_, field) => message.fields.0[field as usize] = Some(map.next_value()?),
+            }
+        }
+        Ok(())
+    }
+}
