@@ -1,0 +1,96 @@
+//! Names to dense numbers.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+
+/// Finds what is numbered by its name, in one hash look-up, without a second copy of the name.
+///
+/// A `HashMap<Box<str>, T>` would hold every name twice, here and where it is written out from. So the map's
+/// key is the name's hash, made by std's keyed hasher; the caller says which name belongs to a number. Where two
+/// names have one hash, the later one goes to the next free key. Nothing depends on the order of the keys.
+#[derive(Debug)]
+pub struct Index<T> {
+    numbers: HashMap<u32, T, BuildHasherDefault<Spread>>,
+    keys: RandomState,
+}
+
+impl<T> Default for Index<T> {
+    fn default() -> Self {
+        Self {
+            numbers: HashMap::default(),
+            keys: RandomState::new(),
+        }
+    }
+}
+
+impl<T: Copy> Index<T> {
+    /// The number of that name.
+    pub fn find<'n>(&self, name: &str, name_of: impl Fn(T) -> &'n str) -> Option<T> {
+        self.find_key(name, name_of)
+            .and_then(|key| self.numbers.get(&key).copied())
+    }
+
+    /// Adds a name that is not there yet.
+    pub fn insert(&mut self, name: &str, number: T) {
+        let mut key = self.first_key(name);
+        while self.numbers.contains_key(&key) {
+            key = key.wrapping_add(1);
+        }
+        self.numbers.insert(key, number);
+    }
+
+    /// Removes a name. `name_of` still has to know it.
+    pub fn remove<'n>(&mut self, name: &str, name_of: impl Fn(T) -> &'n str) {
+        let Some(mut key) = self.find_key(name, &name_of) else {
+            return;
+        };
+        self.numbers.remove(&key);
+        // Those behind it may stand there only because its place was taken.
+        key = key.wrapping_add(1);
+        while let Some(number) = self.numbers.remove(&key) {
+            self.insert(name_of(number), number);
+            key = key.wrapping_add(1);
+        }
+    }
+
+    /// Makes room for `additional` names at once.
+    pub fn reserve(&mut self, additional: usize) {
+        self.numbers.reserve(additional);
+    }
+
+    fn find_key<'n>(&self, name: &str, name_of: impl Fn(T) -> &'n str) -> Option<u32> {
+        let mut key = self.first_key(name);
+        loop {
+            let number = *self.numbers.get(&key)?;
+            if name_of(number) == name {
+                return Some(key);
+            }
+            key = key.wrapping_add(1);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+    fn first_key(&self, name: &str) -> u32 {
+        self.keys.hash_one(name) as u32
+    }
+}
+
+/// Hashes a hash: to itself, in both halves, since the map looks at the lowest bits and at the highest ones.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write_u32(&mut self, hash: u32) {
+        self.0 = u64::from(hash) << 32 | u64::from(hash);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,457 @@
+//! Jobs: their phases, from submission to the end (protocol, section 6).
+
+use super::Master;
+use super::events::Event;
+use super::index::Index;
+use super::tasks::{Kind, Task, TaskKey, TaskState};
+use crate::wire::{
+    Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Reply, TaskCounts, TaskSpec,
+};
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// The id of the job that holds the tasks taken in by `reassign`.
+pub const TAKEN_IN: &str = "";
+
+/// Ranks from here on are those of tasks never handed out, in task order; those below, of tasks queued
+/// again, first come first out.
+const NEVER_HANDED_OUT: u64 = 1 << 63;
+
+#[derive(Debug)]
+pub struct Job {
+    pub id: Box<str>,
+    /// The maps, then the reduces.
+    pub tasks: Vec<Task>,
+    pub map_tasks: usize,
+    pub map_output: MapOutput,
+    pub limits: Limits,
+    pub state: JobState,
+    /// How many tasks there are, by kind and state.
+    counts: [[usize; TaskState::COUNT]; 2],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobState {
+    Running,
+    Completed,
+    Failed { error: Box<str> },
+}
+
+impl JobState {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+impl Job {
+    fn new(id: &str, map_output: MapOutput, limits: Limits) -> Self {
+        Self {
+            id: id.into(),
+            tasks: Vec::new(),
+            map_tasks: 0,
+            map_output,
+            limits,
+            state: JobState::Running,
+            counts: [[0; TaskState::COUNT]; 2],
+        }
+    }
+
+    pub fn reduce_tasks(&self) -> usize {
+        self.tasks.len() - self.map_tasks
+    }
+
+    pub fn kind(&self, task: u32) -> Kind {
+        if (task as usize) < self.map_tasks {
+            Kind::Map
+        } else {
+            Kind::Reduce
+        }
+    }
+
+    /// The tasks of one kind, in task order.
+    pub fn tasks_of(&self, kind: Kind) -> &[Task] {
+        let (maps, reduces) = self.tasks.split_at(self.map_tasks);
+        match kind {
+            Kind::Map => maps,
+            Kind::Reduce => reduces,
+        }
+    }
+
+    /// The kind of task whose end is the job's.
+    fn last_kind(&self) -> Kind {
+        if self.reduce_tasks() > 0 {
+            Kind::Reduce
+        } else {
+            Kind::Map
+        }
+    }
+
+    pub fn count(&self, kind: Kind, state: TaskState) -> usize {
+        self.counts[kind as usize][state as usize]
+    }
+
+    fn unfinished(&self, kind: Kind) -> usize {
+        self.count(kind, TaskState::Idle) + self.count(kind, TaskState::Running)
+    }
+
+    /// Whether tasks of that kind may be handed out: reduces only behind the barrier, while every map is
+    /// completed or skipped.
+    pub fn is_open(&self, kind: Kind) -> bool {
+        kind == Kind::Map || self.unfinished(Kind::Map) == 0
+    }
+
+    /// Whether the output of a completed map is lost with its worker.
+    pub fn outputs_live_on_workers(&self) -> bool {
+        self.map_output == MapOutput::Worker && self.unfinished(Kind::Reduce) > 0
+    }
+
+    pub fn may_skip_more(&self) -> bool {
+        let skipped = self.count(Kind::Map, TaskState::Skipped)
+            + self.count(Kind::Reduce, TaskState::Skipped);
+        (skipped as u64) < self.limits.max_skipped
+    }
+
+    fn add_task(&mut self, kind: Kind, task: Task) {
+        self.counts[kind as usize][task.state as usize] += 1;
+        self.map_tasks += usize::from(kind == Kind::Map);
+        self.tasks.push(task);
+    }
+
+    fn task_counts(&self, kind: Kind) -> TaskCounts {
+        TaskCounts {
+            idle: self.count(kind, TaskState::Idle),
+            running: self.count(kind, TaskState::Running),
+            completed: self.count(kind, TaskState::Completed),
+            skipped: self.count(kind, TaskState::Skipped),
+        }
+    }
+
+    /// Whether the job was submitted as `new` asks.
+    fn is_as_submitted(&self, new: &NewJob<'_>) -> bool {
+        self.limits == new.limits
+            && self.map_output == new.map_output
+            && self.reduce_tasks() == new.reduce_tasks as usize
+            && self.map_tasks == new.tasks.len()
+            && self.tasks.iter().zip(&new.tasks).all(|(task, new)| {
+                *task.id == *new.id
+                    && task
+                        .chunk
+                        .as_ref()
+                        .is_some_and(|chunk| chunk.get() == new.chunk.get())
+            })
+    }
+}
+
+/// All jobs, by number; numbers of removed jobs are used again.
+#[derive(Debug, Default)]
+pub struct Jobs {
+    index: Index<u32>,
+    jobs: Vec<Job>,
+    free: Vec<u32>,
+    counts: JobCounts,
+}
+
+impl Jobs {
+    pub fn find(&self, id: &str) -> Option<u32> {
+        self.index.find(id, |job| &self.jobs[job as usize].id)
+    }
+
+    pub fn job(&self, key: TaskKey) -> &Job {
+        &self.jobs[key.job as usize]
+    }
+
+    pub fn task(&self, key: TaskKey) -> &Task {
+        &self.jobs[key.job as usize].tasks[key.task as usize]
+    }
+
+    pub fn task_mut(&mut self, key: TaskKey) -> &mut Task {
+        &mut self.jobs[key.job as usize].tasks[key.task as usize]
+    }
+
+    pub fn kind(&self, key: TaskKey) -> Kind {
+        self.job(key).kind(key.task)
+    }
+
+    pub fn is_open(&self, key: TaskKey) -> bool {
+        let job = self.job(key);
+        job.is_open(job.kind(key.task))
+    }
+
+    /// The lane of the queues in which a task waits.
+    pub fn lane(&self, key: TaskKey) -> usize {
+        lane_of(key.job, self.kind(key))
+    }
+
+    pub fn counts(&self) -> JobCounts {
+        self.counts
+    }
+
+    /// Changes a task's state. Returns whether the barrier before the reduces is open now, if that changed.
+    pub fn set_state(&mut self, key: TaskKey, state: TaskState) -> Option<bool> {
+        let job = &mut self.jobs[key.job as usize];
+        let was_open = job.is_open(Kind::Reduce);
+        let counts = &mut job.counts[job.kind(key.task) as usize];
+        let task = &mut job.tasks[key.task as usize];
+        counts[task.state as usize] -= 1;
+        task.state = state;
+        counts[task.state as usize] += 1;
+        let is_open = job.is_open(Kind::Reduce);
+        (is_open != was_open).then_some(is_open)
+    }
+
+    fn add(&mut self, job: Job) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            u32::try_from(self.jobs.len()).expect("memory ends before the numbers do")
+        });
+        self.index.insert(&job.id, number);
+        *self.counts.of(&job.state) += 1;
+        let at = number as usize;
+        if at < self.jobs.len() {
+            self.jobs[at] = job;
+        } else {
+            self.jobs.push(job);
+        }
+        number
+    }
+
+    fn remove(&mut self, number: u32) -> Job {
+        let jobs = &self.jobs;
+        self.index
+            .remove(&jobs[number as usize].id, |job| &jobs[job as usize].id);
+        self.free.push(number);
+        let nothing = Job::new("", MapOutput::Worker, Limits::DEFAULT);
+        let job = std::mem::replace(&mut self.jobs[number as usize], nothing);
+        *self.counts.of(&job.state) -= 1;
+        job
+    }
+
+    fn set_job_state(&mut self, number: u32, state: JobState) {
+        let job = &mut self.jobs[number as usize];
+        *self.counts.of(&job.state) -= 1;
+        job.state = state;
+        *self.counts.of(&job.state) += 1;
+    }
+}
+
+impl JobCounts {
+    fn of(&mut self, state: &JobState) -> &mut usize {
+        match state {
+            JobState::Running => &mut self.running,
+            JobState::Completed => &mut self.completed,
+            JobState::Failed { .. } => &mut self.failed,
+        }
+    }
+}
+
+/// The lane of the queues in which a job's tasks of that kind wait.
+pub fn lane_of(job: u32, kind: Kind) -> usize {
+    job as usize * 2 + kind as usize
+}
+
+impl Master {
+    pub(super) fn submit_job<'a>(&mut self, new: NewJob<'a>) -> Result<Reply<'a>, Error> {
+        let exists = |what| Err(Error::new(ErrorCode::KeyAlreadyExists, what));
+        if new.job_id == TAKEN_IN {
+            return exists("job \"\" is the one of the tasks taken in by reassign".into());
+        }
+        if let Some(number) = self.jobs.find(&new.job_id) {
+            if !self.jobs.jobs[number as usize].is_as_submitted(&new) {
+                return exists(format!("job {:?} exists, and is another one", new.job_id));
+            }
+            let (map_tasks, reduce_tasks) = (new.tasks.len(), new.reduce_tasks as usize);
+            return Ok(Reply::JobSubmitted {
+                job_id: new.job_id,
+                map_tasks,
+                reduce_tasks,
+            });
+        }
+        let reduce_ids: Vec<Box<str>> = (0..new.reduce_tasks)
+            .map(|number| format!("{}-reduce-{number}", new.job_id).into())
+            .collect();
+        let mut ids = HashSet::with_capacity(new.tasks.len());
+        for id in new
+            .tasks
+            .iter()
+            .map(|task| &*task.id)
+            .chain(reduce_ids.iter().map(|id| &**id))
+        {
+            if self.find_task(id).is_some() || !ids.insert(id) {
+                return exists(format!("task {id:?} exists"));
+            }
+        }
+        drop(ids);
+
+        self.submitted = true;
+        let number = self
+            .jobs
+            .add(Job::new(&new.job_id, new.map_output, new.limits));
+        let count = new.tasks.len() + reduce_ids.len();
+        self.jobs.jobs[number as usize].tasks.reserve_exact(count);
+        self.tasks.reserve(count);
+        let reply = Reply::JobSubmitted {
+            job_id: new.job_id,
+            map_tasks: new.tasks.len(),
+            reduce_tasks: reduce_ids.len(),
+        };
+        for TaskSpec { id, chunk } in new.tasks {
+            self.add_task(number, Kind::Map, &id, Some(chunk.into_owned()));
+        }
+        for id in reduce_ids {
+            self.add_task(number, Kind::Reduce, &id, None);
+        }
+        let barrier_open = self.jobs.jobs[number as usize].is_open(Kind::Reduce);
+        self.queue
+            .set_open(lane_of(number, Kind::Reduce), barrier_open);
+        self.backups
+            .set_open(lane_of(number, Kind::Reduce), barrier_open);
+        self.complete_job_if_done(number);
+        Ok(reply)
+    }
+
+    /// Takes in a task that was never submitted, as one that has not been handed out yet.
+    pub(super) fn take_in(&mut self, spec: &TaskSpec<'_>) -> TaskKey {
+        self.submitted = true;
+        let number = self.jobs.find(TAKEN_IN).unwrap_or_else(|| {
+            let limits = Limits {
+                max_skipped: u64::MAX,
+                ..Limits::DEFAULT
+            };
+            self.jobs.add(Job::new(TAKEN_IN, MapOutput::Worker, limits))
+        });
+        self.jobs.set_job_state(number, JobState::Running);
+        self.add_task(
+            number,
+            Kind::Map,
+            &spec.id,
+            Some(spec.chunk.clone().into_owned()),
+        )
+    }
+
+    fn add_task(
+        &mut self,
+        job: u32,
+        kind: Kind,
+        id: &str,
+        chunk: Option<Box<serde_json::value::RawValue>>,
+    ) -> TaskKey {
+        let order = self.next_order;
+        self.next_order += 1;
+        let tasks = &mut self.jobs.jobs[job as usize];
+        let task = u32::try_from(tasks.tasks.len()).expect("memory ends before the numbers do");
+        tasks.add_task(kind, Task::new(id, chunk, order));
+        let key = TaskKey { job, task };
+        self.tasks.insert(id, key);
+        self.enter_queue(key, NEVER_HANDED_OUT | order);
+        key
+    }
+
+    /// Completes a job when its last kind of task is done.
+    pub(super) fn complete_job_if_done(&mut self, number: u32) {
+        let job = &self.jobs.jobs[number as usize];
+        if job.state == JobState::Running && job.unfinished(job.last_kind()) == 0 {
+            self.end_job(number, JobState::Completed);
+        }
+    }
+
+    /// Ends a job; what is unfinished of it is not needed any more.
+    pub(super) fn end_job(&mut self, number: u32, state: JobState) {
+        let id = &self.jobs.jobs[number as usize].id;
+        self.events.push(|| match &state {
+            JobState::Failed { error } => Event::JobFailed {
+                job: id.clone(),
+                error: error.clone(),
+            },
+            JobState::Running | JobState::Completed => Event::JobCompleted { job: id.clone() },
+        });
+        self.jobs.set_job_state(number, state);
+        let job = &self.jobs.jobs[number as usize];
+        if job.unfinished(Kind::Map) + job.unfinished(Kind::Reduce) == 0 {
+            return;
+        }
+        for task in 0..u32::try_from(job.tasks.len()).unwrap_or(u32::MAX) {
+            let key = TaskKey { job: number, task };
+            if self.jobs.task(key).state.is_unfinished() {
+                self.finish(key, TaskState::Withdrawn);
+            }
+        }
+    }
+
+    pub(super) fn job_status(&self, id: &str) -> Result<Reply<'_>, Error> {
+        let number = self.jobs.find(id).ok_or_else(|| unknown_job(id))?;
+        let job = &self.jobs.jobs[number as usize];
+        Ok(Reply::JobStatusOk(JobStatus {
+            job_id: &job.id,
+            state: job.state.name(),
+            map: job.task_counts(Kind::Map),
+            reduce: job.task_counts(Kind::Reduce),
+            skipped: job
+                .tasks
+                .iter()
+                .filter(|task| task.state == TaskState::Skipped)
+                .map(|task| &*task.id)
+                .collect(),
+            error: match &job.state {
+                JobState::Failed { error } => Some(error),
+                JobState::Running | JobState::Completed => None,
+            },
+            outputs: (job.state == JobState::Completed).then(|| {
+                job.tasks_of(job.last_kind())
+                    .iter()
+                    .map(Task::output)
+                    .collect()
+            }),
+        }))
+    }
+
+    pub(super) fn remove_job<'a>(&mut self, id: Cow<'a, str>) -> Result<Reply<'a>, Error> {
+        let number = self.jobs.find(&id).ok_or_else(|| unknown_job(&id))?;
+        for kind in [Kind::Map, Kind::Reduce] {
+            self.queue.clear(lane_of(number, kind));
+            self.backups.clear(lane_of(number, kind));
+        }
+        for task in &self.jobs.jobs[number as usize].tasks {
+            self.tasks.remove(&task.id, |key| &self.jobs.task(key).id);
+        }
+        let job = self.jobs.remove(number);
+        for (task, at) in job.tasks.iter().zip(0..) {
+            let entry = (
+                task.order,
+                TaskKey {
+                    job: number,
+                    task: at,
+                },
+            );
+            for number in task.live.iter() {
+                let attempt = task.attempt(number);
+                self.workers
+                    .holdings_mut(attempt.worker)
+                    .live
+                    .remove(&attempt.assigned);
+            }
+            if let Some(result) = &task.result {
+                self.workers
+                    .holdings_mut(task.attempt(result.attempt).worker)
+                    .outputs
+                    .remove(&entry);
+            }
+            if let Some(latest) = task.attempts.last() {
+                self.workers
+                    .holdings_mut(latest.worker)
+                    .latest
+                    .remove(&entry);
+            }
+            for attempt in &task.attempts {
+                self.workers.forget_attempt(attempt.worker);
+            }
+        }
+        Ok(Reply::JobRemoved { job_id: id })
+    }
+}
+
+fn unknown_job(id: &str) -> Error {
+    Error::new(ErrorCode::KeyDoesNotExist, format!("no job {id:?}"))
+}

@@ -1,0 +1,282 @@
+//! The workers: who is known, when each was last heard, and which tasks concern it (protocol, section 5).
+
+use super::index::Index;
+use super::tasks::TaskKey;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A worker's number: dense, and used again once nothing refers to it.
+pub type WorkerKey = u32;
+
+/// Before any time that can be heard.
+const NEVER: i64 = i64::MIN;
+
+/// A set of tasks in task order.
+pub type TaskSet = BTreeSet<(u64, TaskKey)>;
+
+/// All workers. The times stand in a row of their own, so that a failure check walks over plain integers.
+#[derive(Debug, Default)]
+pub struct Workers {
+    index: Index<WorkerKey>,
+    workers: Vec<Worker>,
+    /// The latest time heard, by worker, in ms.
+    last_heartbeat: Vec<i64>,
+    /// By worker.
+    vitals: Vec<Vital>,
+    /// The known workers in the order in which they became known; those that left since are `None`.
+    known: Vec<Option<WorkerKey>>,
+    left: usize,
+    failed: usize,
+    /// Numbers that nothing refers to.
+    free: Vec<WorkerKey>,
+}
+
+/// What is asked of a worker seldom.
+#[derive(Debug)]
+struct Worker {
+    id: Box<str>,
+    /// Place in [`Workers::known`], when it is.
+    place: u32,
+    holdings: Option<Box<Holdings>>,
+}
+
+/// What a failure check asks of a worker.
+#[derive(Clone, Copy, Debug)]
+struct Vital {
+    health: Health,
+    /// Whether `last_heartbeat` counts. If not, the next check sets it.
+    timed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Health {
+    /// Only a name, in attempts that it was given.
+    Unknown,
+    Healthy,
+    Failed,
+}
+
+/// The tasks that concern a worker.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// How many attempts were ever given to the worker, and are still remembered.
+    pub attempts: usize,
+    /// Its live attempts, in the order in which they were assigned.
+    pub live: BTreeMap<u64, TaskKey>,
+    /// The unfinished tasks whose most recent attempt is or was on it.
+    pub latest: TaskSet,
+    /// The map tasks whose outputs live on it and are lost with it.
+    pub outputs: TaskSet,
+}
+
+/// What hearing a worker changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Known,
+    Joined,
+    Back,
+}
+
+impl Workers {
+    /// The worker of that id, known or only a name.
+    pub fn find(&self, id: &str) -> Option<WorkerKey> {
+        self.index
+            .find(id, |worker| &self.workers[worker as usize].id)
+    }
+
+    /// The known worker of that id.
+    pub fn find_known(&self, id: &str) -> Option<WorkerKey> {
+        self.find(id)
+            .filter(|worker| self.vitals[*worker as usize].health != Health::Unknown)
+    }
+
+    /// The worker of that id, as a name at least.
+    pub fn find_or_add(&mut self, id: &str) -> WorkerKey {
+        if let Some(worker) = self.find(id) {
+            return worker;
+        }
+        let worker = Worker {
+            id: id.into(),
+            place: 0,
+            holdings: None,
+        };
+        let key = self.free.pop().unwrap_or_else(|| {
+            WorkerKey::try_from(self.workers.len()).expect("memory ends before the numbers do")
+        });
+        let at = key as usize;
+        if at < self.workers.len() {
+            self.workers[at] = worker;
+        } else {
+            self.workers.push(worker);
+            self.last_heartbeat.push(NEVER);
+            self.vitals.push(Vital {
+                health: Health::Unknown,
+                timed: false,
+            });
+        }
+        self.index.insert(id, key);
+        key
+    }
+
+    pub fn id(&self, worker: WorkerKey) -> &str {
+        &self.workers[worker as usize].id
+    }
+
+    /// How many known workers are healthy, and how many have failed.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.known.len() - self.left - self.failed, self.failed)
+    }
+
+    pub fn has_failed(&self, worker: WorkerKey) -> bool {
+        self.vitals[worker as usize].health == Health::Failed
+    }
+
+    /// The known workers, in the order in which they became known.
+    pub fn known(&self) -> impl Iterator<Item = WorkerKey> {
+        self.known.iter().copied().flatten()
+    }
+
+    /// Hears from a worker at its `timestamp`: it is known and healthy from now on. A time that is not later
+    /// than the last one does not move it back.
+    pub fn hear(&mut self, id: &str, timestamp: i64) -> (WorkerKey, Heard) {
+        let key = self.find_or_add(id);
+        let at = key as usize;
+        self.last_heartbeat[at] = self.last_heartbeat[at].max(timestamp);
+        let heard = match self.vitals[at].health {
+            Health::Healthy => Heard::Known,
+            Health::Failed => {
+                self.failed -= 1;
+                Heard::Back
+            }
+            Health::Unknown => {
+                self.append_to_known(key);
+                Heard::Joined
+            }
+        };
+        self.vitals[at] = Vital {
+            health: Health::Healthy,
+            timed: true,
+        };
+        (key, heard)
+    }
+
+    /// Makes a worker known that was given a task without ever having been heard. It is timed from the next
+    /// check on. Returns whether it was not known before.
+    pub fn make_known(&mut self, worker: WorkerKey) -> bool {
+        let is_new = self.vitals[worker as usize].health == Health::Unknown;
+        if is_new {
+            self.append_to_known(worker);
+            self.vitals[worker as usize] = Vital {
+                health: Health::Healthy,
+                timed: false,
+            };
+        }
+        is_new
+    }
+
+    /// The known workers with `now - last_heartbeat > timeout_ms`, in the order in which they became known.
+    /// Those that are not timed yet are from now on.
+    pub fn overdue(&mut self, timeout_ms: i64, now: i64) -> Vec<WorkerKey> {
+        // `timeout_ms` is not negative. Where the difference is less than any time, no time is below it.
+        let oldest_healthy = now.saturating_sub(timeout_ms);
+        let mut overdue = Vec::new();
+        for &worker in self.known.iter().flatten() {
+            let at = worker as usize;
+            if !self.vitals[at].timed {
+                self.vitals[at].timed = true;
+                self.last_heartbeat[at] = self.last_heartbeat[at].max(now);
+            } else if self.last_heartbeat[at] < oldest_healthy {
+                overdue.push(worker);
+            }
+        }
+        overdue
+    }
+
+    /// How long a worker has been silent at `now`, in ms.
+    pub fn silence(&self, worker: WorkerKey, now: i64) -> i128 {
+        i128::from(now) - i128::from(self.last_heartbeat[worker as usize])
+    }
+
+    /// Marks a worker as failed. Returns what it loses by that: its live attempts, and its outputs. One that
+    /// has failed before has neither.
+    pub fn fail(&mut self, worker: WorkerKey) -> (Vec<TaskKey>, TaskSet) {
+        let health = &mut self.vitals[worker as usize].health;
+        if *health == Health::Healthy {
+            *health = Health::Failed;
+            self.failed += 1;
+        }
+        match &mut self.workers[worker as usize].holdings {
+            Some(holdings) => (
+                holdings.live.values().copied().collect(),
+                std::mem::take(&mut holdings.outputs),
+            ),
+            None => (Vec::new(), TaskSet::new()),
+        }
+    }
+
+    /// Forgets a failed worker, but for its name in attempts that are remembered.
+    pub fn forget(&mut self, worker: WorkerKey) {
+        let at = worker as usize;
+        self.failed -= 1;
+        self.vitals[at].health = Health::Unknown;
+        self.last_heartbeat[at] = NEVER;
+        self.known[self.workers[at].place as usize] = None;
+        self.left += 1;
+        if self.left > self.known.len() / 2 {
+            self.known.retain(Option::is_some);
+            self.left = 0;
+            for (place, worker) in (0..).zip(self.known.iter().flatten()) {
+                self.workers[*worker as usize].place = place;
+            }
+        }
+        self.free_if_unused(worker);
+    }
+
+    /// The tasks that concern a worker.
+    pub fn holdings(&self, worker: WorkerKey) -> Option<&Holdings> {
+        self.workers[worker as usize].holdings.as_deref()
+    }
+
+    /// The tasks that concern a worker, to be changed.
+    pub fn holdings_mut(&mut self, worker: WorkerKey) -> &mut Holdings {
+        self.workers[worker as usize]
+            .holdings
+            .get_or_insert_default()
+    }
+
+    /// Remembers one attempt of the worker less.
+    pub fn forget_attempt(&mut self, worker: WorkerKey) {
+        let holdings = self.holdings_mut(worker);
+        holdings.attempts -= 1;
+        if holdings.attempts == 0 {
+            self.workers[worker as usize].holdings = None;
+            self.free_if_unused(worker);
+        }
+    }
+
+    fn append_to_known(&mut self, worker: WorkerKey) {
+        self.workers[worker as usize].place =
+            u32::try_from(self.known.len()).expect("memory ends before the numbers do");
+        self.known.push(Some(worker));
+    }
+
+    fn free_if_unused(&mut self, worker: WorkerKey) {
+        let at = worker as usize;
+        let is_name_only = self.vitals[at].health == Health::Unknown;
+        if is_name_only
+            && self.workers[at]
+                .holdings
+                .as_ref()
+                .is_none_or(|holdings| holdings.attempts == 0)
+        {
+            let workers = &self.workers;
+            self.index
+                .remove(&workers[at].id, |worker| &workers[worker as usize].id);
+            self.workers[at] = Worker {
+                id: "".into(),
+                place: 0,
+                holdings: None,
+            };
+            self.free.push(worker);
+        }
+    }
+}
