@@ -2,6 +2,7 @@
 
 use super::Master;
 use super::events::{Event, Names};
+use super::jobs::JobState;
 use super::tasks::{End, Kind, TaskKey, TaskResult, TaskState};
 use crate::wire::{Error, ErrorCode, Json, LostInput, Reply, read_array};
 use serde_json::value::RawValue;
@@ -101,12 +102,11 @@ impl Master {
             let mut requeued = Names::default();
             self.end_attempt(key, number, end);
             for (map, attempt) in lost_maps {
+                // An input given up before may have ended the job, which then needs the others no more.
+                let is_running = self.jobs.job(map).state == JobState::Running;
                 let task = self.jobs.task_mut(map);
-                if task
-                    .result
-                    .as_ref()
-                    .is_some_and(|winner| i64::from(winner.attempt) == attempt)
-                {
+                let is_winner = |winner: &TaskResult| i64::from(winner.attempt) == attempt;
+                if is_running && task.result.as_deref().is_some_and(is_winner) {
                     task.losses += 1;
                     if self.lose_output(map) {
                         requeued.push(&self.jobs.task(map).id);

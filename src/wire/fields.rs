@@ -2,7 +2,7 @@
 
 use super::{Error, ErrorCode, Request};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -179,50 +179,30 @@ impl<'a> Message<'a> {
 /// Reads a message (protocol, section 2). Fails where the text is not one JSON object and nothing else.
 pub fn parse(text: &[u8]) -> Result<Message<'_>, NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
-    let mut message = Message::EMPTY;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = ObjectReader {
-        message: &mut message,
-        depth: Depth::Top,
-    }
-    .deserialize(&mut json);
-    if read.and_then(|()| json.end()).is_ok() {
-        return Ok(message);
-    }
-    // The body of an envelope may be anything, and then the object is still owed an answer.
-    let AnyBody { src, body } = serde_json::from_str(text).map_err(|_| NotAnObject)?;
-    if body.get().starts_with('{') {
-        return Err(NotAnObject);
-    }
-    let mut fields = Fields::NONE;
-    fields.0[Field::Src as usize] = src;
-    Ok(Message {
-        fields,
-        enveloped: true,
-        has_object_body: false,
-    })
+    // The body of an envelope may be anything, and the object is still owed an answer. That costs a second
+    // pass over the body, so it is expected to be an object first.
+    read_object(text, Depth::Top { any_body: false })
+        .or_else(|_| read_object(text, Depth::Top { any_body: true }))
+        .map_err(|_| NotAnObject)
 }
 
-/// An envelope around what is no object.
-#[derive(Deserialize)]
-struct AnyBody<'a> {
-    #[serde(borrow, default)]
-    src: Option<&'a RawValue>,
-    #[serde(borrow)]
-    body: &'a RawValue,
+fn read_object(text: &str, depth: Depth) -> serde_json::Result<Message<'_>> {
+    let mut message = Message::EMPTY;
+    let mut json = serde_json::Deserializer::from_str(text);
+    ObjectReader {
+        message: &mut message,
+        depth,
+    }
+    .deserialize(&mut json)?;
+    json.end()?;
+    Ok(message)
 }
 
 /// Reads an object in a list of a request; `None` for anything else.
 pub fn read_element(value: &RawValue) -> Option<Fields<'_>> {
-    let mut message = Message::EMPTY;
-    let mut json = serde_json::Deserializer::from_str(value.get());
-    ObjectReader {
-        message: &mut message,
-        depth: Depth::Inner,
-    }
-    .deserialize(&mut json)
-    .ok()?;
-    Some(message.fields)
+    read_object(value.get(), Depth::Inner)
+        .ok()
+        .map(|message| message.fields)
 }
 
 /// The text is not one JSON object.
@@ -233,7 +213,7 @@ pub struct NotAnObject;
 #[derive(Clone, Copy)]
 enum Depth {
     /// The whole message: an envelope, or a bare body.
-    Top,
+    Top { any_body: bool },
     /// The body of an envelope, or an object in a list: neither is an envelope itself.
     Inner,
 }
@@ -262,20 +242,33 @@ impl<'a> Visitor<'a> for ObjectReader<'_, 'a> {
         let Self { message, depth } = self;
         while let Some(field) = map.next_key::<Field>()? {
             match (depth, field) {
-                (Depth::Top, Field::Body) => {
-                    message.enveloped = true;
+                (Depth::Top { any_body }, Field::Body) => {
                     let src = message.fields.given(Field::Src);
-                    message.fields = Fields::NONE;
+                    *message = Message {
+                        enveloped: true,
+                        ..Message::EMPTY
+                    };
                     message.fields.0[Field::Src as usize] = src;
-                    map.next_value_seed(ObjectReader {
+                    let body = ObjectReader {
                         message,
                         depth: Depth::Inner,
-                    })?;
+                    };
+                    if !any_body {
+                        map.next_value_seed(body)?;
+                        continue;
+                    }
+                    let text: &RawValue = map.next_value()?;
+                    if text.get().starts_with('{') {
+                        let mut json = serde_json::Deserializer::from_str(text.get());
+                        body.deserialize(&mut json).map_err(A::Error::custom)?;
+                    } else {
+                        message.has_object_body = false;
+                    }
                 }
                 (Depth::Inner, Field::Src | Field::Body) | (_, Field::Unknown) => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                (Depth::Top, field) if message.enveloped && !matches!(field, Field::Src) => {
+                (Depth::Top { .. }, field) if message.enveloped && !matches!(field, Field::Src) => {
                     map.next_value::<IgnoredAny>()?;
                 }
                 (_, field) => message.fields.0[field as usize] = Some(map.next_value()?),
