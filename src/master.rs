@@ -58,13 +58,13 @@ impl Master {
     pub fn handle<'a>(&'a mut self, request: Request<'a>) -> Result<Reply<'a>, Error> {
         self.events.clear();
         match request {
-            Request::Init { .. } => Ok(Reply::InitOk),
+            Request::Init { .. } => Ok(Reply::InitOk {}),
             Request::Heartbeat {
                 worker_id,
                 timestamp,
             } => {
                 self.hear(&worker_id, timestamp);
-                Ok(Reply::HeartbeatOk)
+                Ok(Reply::HeartbeatOk {})
             }
             Request::CheckFailures { timeout_ms, now } => Ok(self.check_failures(timeout_ms, now)),
             Request::Reassign {

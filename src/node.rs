@@ -2,8 +2,9 @@
 
 use crate::framing::{Frame, Framer};
 use crate::master::Master;
-use crate::wire::{self, Body, Envelope, Error, ErrorCode, Message, Reply, Request};
+use crate::wire::{self, Addressing, Envelope, Error, ErrorCode, Message, Reply, Request};
 use anyhow::Context as _;
+use serde_json::value::RawValue;
 use std::fmt::Display;
 use std::io::{BufRead, ErrorKind, Write};
 
@@ -101,23 +102,23 @@ impl Node {
             let dropped = match self.framer.next() {
                 None => return false,
                 Some(Frame::Dropped { line, reason }) => Some((line, reason)),
-                Some(Frame::Message { text, line }) => match wire::parse(text) {
-                    Ok(message) => {
-                        match self
-                            .address
-                            .answer(&message, &mut self.master, &mut self.replies)
-                        {
-                            Ok(()) => {
-                                if !self.quiet {
-                                    log_events(&mut self.log, line, &self.master);
-                                }
+                Some(Frame::Message { text, line }) => {
+                    let mut message = Message::EMPTY;
+                    match wire::parse(text, &mut message) {
+                        Ok(()) => {
+                            match self
+                                .address
+                                .answer(&message, &mut self.master, &mut self.replies)
+                            {
+                                Ok(()) if self.quiet => {}
+                                Ok(()) => log_events(&mut self.log, line, &self.master),
+                                Err(reason) => log_dropped(&mut self.log, line, reason),
                             }
-                            Err(reason) => log_dropped(&mut self.log, line, reason),
+                            None
                         }
-                        None
+                        Err(wire::NotAnObject) => self.framer.reject(),
                     }
-                    Err(wire::NotAnObject) => self.framer.reject(),
-                },
+                }
             };
             if let Some((line, reason)) = dropped {
                 log_dropped(&mut self.log, line, reason);
@@ -137,7 +138,8 @@ impl Node {
 /// Who the node is, once `init` has named it.
 #[derive(Debug, Default)]
 struct Address {
-    node_id: Option<String>,
+    /// As JSON.
+    node_id: Option<Box<RawValue>>,
     next_msg_id: u64,
 }
 
@@ -149,10 +151,11 @@ impl Address {
         master: &mut Master,
         replies: &mut Vec<u8>,
     ) -> Result<(), &'static str> {
+        let sender = message.sender();
         if message.is_reply() {
             return Err("a reply, which needs no answer");
         }
-        if self.node_id.is_some() && message.enveloped && message.sender().is_none() {
+        if self.node_id.is_some() && message.enveloped && sender.is_none() {
             return Err("an envelope whose src is no string, which cannot be answered");
         }
         let (in_reply_to, reply) = match message.msg_id() {
@@ -160,28 +163,23 @@ impl Address {
             Err(error) => (None, Err(error)),
         };
         let reply = reply.unwrap_or_else(Reply::from);
-        let mut body = Body {
-            kind: reply.name(),
-            in_reply_to,
-            msg_id: None,
-            reply: &reply,
-        };
-        let written = match (&self.node_id, message.sender()) {
-            (Some(node_id), Some(sender)) if message.enveloped => {
-                body.msg_id = Some(self.next_msg_id);
+        let envelope = match (&self.node_id, sender) {
+            (Some(src), Some(dest)) if message.enveloped => {
+                let msg_id = self.next_msg_id;
                 self.next_msg_id += 1;
-                wire::write(
-                    &Envelope {
-                        src: node_id,
-                        dest: sender,
-                        body,
-                    },
-                    replies,
-                )
+                Some(Envelope { src, dest, msg_id })
             }
-            _ => wire::write(&body, replies),
+            _ => None,
         };
-        written.map_err(|_| "its reply cannot be written as JSON")
+        wire::write(
+            &reply,
+            Addressing {
+                envelope,
+                in_reply_to,
+            },
+            replies,
+        )
+        .map_err(|_| "its reply cannot be written as JSON")
     }
 
     fn handle<'a>(
@@ -197,19 +195,19 @@ impl Address {
 
     fn init(&mut self, node_id: &str, message: &Message<'_>) -> Result<Reply<'static>, Error> {
         if message.enveloped && message.sender().is_none() {
-            return Err(Error::new(
-                ErrorCode::MalformedRequest,
-                "field \"src\" must be a string",
-            ));
+            let text = "field \"src\" must be a string";
+            return Err(Error::new(ErrorCode::MalformedRequest, text));
         }
+        let node_id = serde_json::value::to_raw_value(node_id)
+            .map_err(|error| Error::new(ErrorCode::MalformedRequest, error.to_string()))?;
         match &self.node_id {
-            Some(known) if known != node_id => {
-                let text = format!("this node is {known:?} already");
+            Some(known) if known.get() != node_id.get() => {
+                let text = format!("this node is {known} already");
                 Err(Error::new(ErrorCode::PreconditionFailed, text))
             }
             _ => {
-                self.node_id = Some(node_id.to_owned());
-                Ok(Reply::InitOk)
+                self.node_id = Some(node_id);
+                Ok(Reply::InitOk {})
             }
         }
     }

@@ -39,7 +39,7 @@ impl Master {
             requeued,
         });
         self.workers.forget(worker);
-        Ok(Reply::WorkerRemoved)
+        Ok(Reply::WorkerRemoved {})
     }
 
     /// Takes from a worker what is lost with it: first its attempts, then the map outputs that live on it,

@@ -120,7 +120,7 @@ fn malformed(field: Field, problem: &str) -> Error {
 /// The text of a JSON string, borrowed unless it holds escapes; `None` for anything else.
 pub fn read_string(value: &RawValue) -> Option<Cow<'_, str>> {
     let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
+    if inner.bytes().any(|byte| byte == b'\\') {
         serde_json::from_str(value.get()).ok().map(Cow::Owned)
     } else {
         Some(Cow::Borrowed(inner))
@@ -144,11 +144,18 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    const EMPTY: Self = Self {
+    /// Nothing read yet.
+    pub const EMPTY: Self = Self {
         fields: Fields::NONE,
         enveloped: false,
         has_object_body: true,
     };
+
+    fn keep_only_src(&mut self) {
+        let src = self.fields.given(Field::Src);
+        self.fields = Fields::NONE;
+        self.fields.0[Field::Src as usize] = src;
+    }
 
     /// Whether the message answers one of ours.
     pub fn is_reply(&self) -> bool {
@@ -176,33 +183,35 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Reads a message (protocol, section 2). Fails where the text is not one JSON object and nothing else.
-pub fn parse(text: &[u8]) -> Result<Message<'_>, NotAnObject> {
+/// Reads a message (protocol, section 2) into `message`, which is [`EMPTY`](Message::EMPTY) before: it is
+/// large, and not moved about. Fails where the text is not one JSON object and nothing else.
+pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
     // The body of an envelope may be anything, and the object is still owed an answer. That costs a second
     // pass over the body, so it is expected to be an object first.
-    read_object(text, Depth::Top { any_body: false })
-        .or_else(|_| read_object(text, Depth::Top { any_body: true }))
+    read_object(text, Depth::Top { any_body: false }, message)
+        .or_else(|_| {
+            *message = Message::EMPTY;
+            read_object(text, Depth::Top { any_body: true }, message)
+        })
         .map_err(|_| NotAnObject)
 }
 
-fn read_object(text: &str, depth: Depth) -> serde_json::Result<Message<'_>> {
-    let mut message = Message::EMPTY;
+fn read_object<'a>(
+    text: &'a str,
+    depth: Depth,
+    message: &mut Message<'a>,
+) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_str(text);
-    ObjectReader {
-        message: &mut message,
-        depth,
-    }
-    .deserialize(&mut json)?;
-    json.end()?;
-    Ok(message)
+    ObjectReader { message, depth }.deserialize(&mut json)?;
+    json.end()
 }
 
 /// Reads an object in a list of a request; `None` for anything else.
 pub fn read_element(value: &RawValue) -> Option<Fields<'_>> {
-    read_object(value.get(), Depth::Inner)
-        .ok()
-        .map(|message| message.fields)
+    let mut message = Message::EMPTY;
+    read_object(value.get(), Depth::Inner, &mut message).ok()?;
+    Some(message.fields)
 }
 
 /// The text is not one JSON object.
@@ -240,27 +249,29 @@ impl<'a> Visitor<'a> for ObjectReader<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { message, depth } = self;
+        // Whether there are fields besides `src`, which would be the envelope's own if a body follows.
+        let mut has_fields = false;
         while let Some(field) = map.next_key::<Field>()? {
             match (depth, field) {
                 (Depth::Top { any_body }, Field::Body) => {
-                    let src = message.fields.given(Field::Src);
-                    *message = Message {
-                        enveloped: true,
-                        ..Message::EMPTY
-                    };
-                    message.fields.0[Field::Src as usize] = src;
-                    let body = ObjectReader {
+                    if has_fields {
+                        message.keep_only_src();
+                    }
+                    has_fields = true;
+                    message.enveloped = true;
+                    message.has_object_body = true;
+                    let reader = ObjectReader {
                         message,
                         depth: Depth::Inner,
                     };
                     if !any_body {
-                        map.next_value_seed(body)?;
+                        map.next_value_seed(reader)?;
                         continue;
                     }
-                    let text: &RawValue = map.next_value()?;
-                    if text.get().starts_with('{') {
-                        let mut json = serde_json::Deserializer::from_str(text.get());
-                        body.deserialize(&mut json).map_err(A::Error::custom)?;
+                    let body: &RawValue = map.next_value()?;
+                    if body.get().starts_with('{') {
+                        let mut json = serde_json::Deserializer::from_str(body.get());
+                        reader.deserialize(&mut json).map_err(A::Error::custom)?;
                     } else {
                         message.has_object_body = false;
                     }
@@ -268,10 +279,16 @@ impl<'a> Visitor<'a> for ObjectReader<'_, 'a> {
                 (Depth::Inner, Field::Src | Field::Body) | (_, Field::Unknown) => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                (Depth::Top { .. }, field) if message.enveloped && !matches!(field, Field::Src) => {
+                (Depth::Top { .. }, Field::Src) => {
+                    message.fields.0[Field::Src as usize] = Some(map.next_value()?);
+                }
+                (Depth::Top { .. }, _) if message.enveloped => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                (_, field) => message.fields.0[field as usize] = Some(map.next_value()?),
+                (_, field) => {
+                    has_fields = true;
+                    message.fields.0[field as usize] = Some(map.next_value()?);
+                }
             }
         }
         Ok(())

@@ -5,21 +5,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::io;
+use std::{io, mem};
 
 /// A reply without its addressing. The sections of the protocol are 5 (workers) and 6 (jobs and tasks).
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Reply<'a> {
-    InitOk,
-    HeartbeatOk,
+    InitOk {},
+    HeartbeatOk {},
     FailuresDetected {
         failed_workers: Vec<&'a str>,
     },
     Reassigned {
         reassigned_tasks: Vec<&'a str>,
     },
-    WorkerRemoved,
+    WorkerRemoved {},
     JobSubmitted {
         job_id: Cow<'a, str>,
         map_tasks: usize,
@@ -62,11 +62,11 @@ impl Reply<'_> {
     /// The `type` of the reply on the wire.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::InitOk => "init_ok",
-            Self::HeartbeatOk => "heartbeat_ok",
+            Self::InitOk {} => "init_ok",
+            Self::HeartbeatOk {} => "heartbeat_ok",
             Self::FailuresDetected { .. } => "failures_detected",
             Self::Reassigned { .. } => "reassigned",
-            Self::WorkerRemoved => "worker_removed",
+            Self::WorkerRemoved {} => "worker_removed",
             Self::JobSubmitted { .. } => "job_submitted",
             Self::TaskAssigned { .. } => "task_assigned",
             Self::NoTask { .. } => "no_task",
@@ -206,46 +206,91 @@ pub struct AttemptCounts {
     pub speculative: u64,
 }
 
-/// A reply with its addressing inside the body (protocol, section 2).
-#[derive(Debug, Serialize)]
-pub struct Body<'a> {
-    #[serde(rename = "type")]
-    pub kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+/// Where a reply goes, and what it answers (protocol, section 2).
+#[derive(Clone, Copy, Debug)]
+pub struct Addressing<'a> {
+    /// For a reply in an envelope.
+    pub envelope: Option<Envelope<'a>>,
+    /// The `msg_id` of the request.
     pub in_reply_to: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub msg_id: Option<u64>,
-    #[serde(flatten)]
-    pub reply: &'a Reply<'a>,
 }
 
-/// A reply on its way to whoever sent the request in an envelope.
-#[derive(Debug, Serialize)]
+/// What an envelope adds to a reply.
+#[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    pub src: &'a str,
+    pub src: &'a RawValue,
     pub dest: &'a RawValue,
-    pub body: Body<'a>,
+    pub msg_id: u64,
 }
 
 /// Appends a reply and its line end to `out`.
-pub fn write(reply: &impl Serialize, out: &mut Vec<u8>) -> io::Result<()> {
+pub fn write(reply: &Reply<'_>, addressing: Addressing<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+    let format = Spaced {
+        opening: Some((reply.name(), addressing)),
+        has_opened: false,
+    };
     reply.serialize(&mut serde_json::Serializer::with_formatter(
-        &mut *out, Spaced,
+        &mut *out, format,
     ))?;
-    out.push(b'\n');
+    out.extend_from_slice(if addressing.envelope.is_some() {
+        b"}\n"
+    } else {
+        b"\n"
+    });
     Ok(())
 }
 
-/// JSON on one line with `", "` and `": "` as separators, as the course's expected output has it.
-struct Spaced;
+/// JSON on one line with `", "` and `": "` as separators, as the course's expected output has it. The
+/// addressing opens the outermost object, so that every reply need only know its own fields.
+struct Spaced<'a> {
+    /// The type and the addressing of the reply, until they are written.
+    opening: Option<(&'static str, Addressing<'a>)>,
+    /// Whether they were the last thing written.
+    has_opened: bool,
+}
 
-impl Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + io::Write>(
-        &mut self,
-        out: &mut W,
-        first: bool,
-    ) -> io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
+impl Spaced<'_> {
+    fn separate<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first && !mem::take(&mut self.has_opened) {
+            Ok(())
+        } else {
+            out.write_all(b", ")
+        }
+    }
+}
+
+impl Formatter for Spaced<'_> {
+    fn begin_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        let Some((
+            name,
+            Addressing {
+                envelope,
+                in_reply_to,
+            },
+        )) = self.opening.take()
+        else {
+            return out.write_all(b"{");
+        };
+        self.has_opened = true;
+        if let Some(Envelope { src, dest, .. }) = envelope {
+            out.write_all(b"{\"src\": ")?;
+            out.write_all(src.get().as_bytes())?;
+            out.write_all(b", \"dest\": ")?;
+            out.write_all(dest.get().as_bytes())?;
+            out.write_all(b", \"body\": ")?;
+        }
+        out.write_all(b"{\"type\": \"")?;
+        out.write_all(name.as_bytes())?;
+        out.write_all(b"\"")?;
+        if let Some(id) = in_reply_to {
+            out.write_all(b", \"in_reply_to\": ")?;
+            self.write_i64(out, id)?;
+        }
+        if let Some(Envelope { msg_id, .. }) = envelope {
+            out.write_all(b", \"msg_id\": ")?;
+            self.write_u64(out, msg_id)?;
+        }
+        Ok(())
     }
 
     fn begin_object_key<W: ?Sized + io::Write>(
@@ -253,10 +298,18 @@ impl Formatter for Spaced {
         out: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
+        self.separate(out, first)
     }
 
     fn begin_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
         out.write_all(b": ")
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        self.separate(out, first)
     }
 }
