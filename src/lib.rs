@@ -8,12 +8,16 @@
 //!
 //! * [`framing`]: bytes to messages
 //! * [`wire`]: messages to requests, and replies to bytes
-//! * [`node`]: reads, has requests answered, writes; addressing
+//! * [`service`]: has a message answered, and addresses the reply
 //! * [`master`]: what the cluster is and how it changes, without any input or output
+//! * [`node`]: reads, has messages answered, writes
+//! * [`journal`]: what a node needs to go on where it was when it was killed
 
 #![forbid(unsafe_code)]
 
 pub mod framing;
+pub mod journal;
 pub mod master;
 pub mod node;
+pub mod service;
 pub mod wire;

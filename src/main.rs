@@ -2,31 +2,43 @@
 
 #![forbid(unsafe_code)]
 
-use mapreduce_master::node;
-use std::ffi::OsStr;
+use anyhow::Context as _;
+use mapreduce_master::journal::file::{Journal, Sync};
+use mapreduce_master::node::{self, Node};
+use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 const INPUT_BUFFER_BYTES: usize = 64 << 10;
 
+/// What the command line asks for.
+#[derive(Debug, Default)]
+struct Options {
+    quiet: bool,
+    journal: Option<PathBuf>,
+    sync: Option<Sync>,
+}
+
+enum Command {
+    Run(Options),
+    Print(&'static str),
+}
+
 fn main() -> ExitCode {
-    let mut quiet = false;
-    for argument in std::env::args_os().skip(1) {
-        match argument.to_str() {
-            Some("--help") => return print(HELP),
-            Some("--version") => {
-                return print(concat!(
-                    "mapreduce-master ",
-                    env!("CARGO_PKG_VERSION"),
-                    "\n"
-                ));
-            }
-            Some("--quiet") => quiet = true,
-            _ => return refuse(&argument),
+    let outcome = match read_arguments(std::env::args_os().skip(1)) {
+        Ok(Command::Run(options)) => run(&options),
+        Ok(Command::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        },
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "mapreduce-master: {problem}; see --help");
+            return ExitCode::from(2);
         }
-    }
-    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin().lock());
-    match node::run(input, io::stdout().lock(), io::stderr(), quiet) {
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "mapreduce-master: {error:#}");
@@ -35,18 +47,62 @@ fn main() -> ExitCode {
     }
 }
 
-const HELP: &str = "help\n";
-
-fn print(text: &str) -> ExitCode {
-    let _ = io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+fn read_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Command, String> {
+    let mut options = Options::default();
+    while let Some(argument) = arguments.next() {
+        let mut value = |name| arguments.next().ok_or(format!("{name} needs a value"));
+        match argument.to_str() {
+            Some("--help") => return Ok(Command::Print(HELP)),
+            Some("--version") => return Ok(Command::Print(VERSION)),
+            Some("--quiet") => options.quiet = true,
+            Some("--journal") => options.journal = Some(value("--journal")?.into()),
+            Some("--journal-sync") => {
+                options.sync = Some(match value("--journal-sync")?.to_str() {
+                    Some("batch") => Sync::Batch,
+                    Some("never") => Sync::Never,
+                    _ => return Err("--journal-sync is batch or never".into()),
+                });
+            }
+            _ => return Err(format!("unknown argument {}", argument.display())),
+        }
+    }
+    if options.sync.is_some() && options.journal.is_none() {
+        return Err("--journal-sync needs --journal".into());
+    }
+    Ok(Command::Run(options))
 }
 
-fn refuse(argument: &OsStr) -> ExitCode {
-    let _ = writeln!(
-        io::stderr(),
-        "mapreduce-master: unknown argument {:?}; see --help",
-        argument.display()
-    );
-    ExitCode::from(2)
+fn run(options: &Options) -> anyhow::Result<()> {
+    let (node, journal) = match &options.journal {
+        None => (Node::new(options.quiet), None),
+        Some(path) => {
+            let started = Instant::now();
+            let sync = options.sync.unwrap_or(Sync::Batch);
+            let (journal, recovery) =
+                Journal::open(path, sync).with_context(|| format!("journal {}", path.display()))?;
+            let mut log = io::stderr().lock();
+            if recovery.torn_bytes > 0 {
+                let (torn, at) = (recovery.torn_bytes, recovery.bytes);
+                let _ = writeln!(
+                    log,
+                    "journal: dropped a torn record, {torn} bytes at byte {at}"
+                );
+            }
+            if recovery.records > 0 && !options.quiet {
+                let (records, elapsed) = (recovery.records, started.elapsed());
+                let known = recovery.service.master.summary();
+                let _ = writeln!(
+                    log,
+                    "journal: recovered {known} from {records} records in {elapsed:.1?}"
+                );
+            }
+            (Node::recovered(recovery, options.quiet), Some(journal))
+        }
+    };
+    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin().lock());
+    node::run_node(node, journal, input, io::stdout().lock(), io::stderr())
 }
+
+const VERSION: &str = concat!("mapreduce-master ", env!("CARGO_PKG_VERSION"), "\n");
+
+const HELP: &str = include_str!("help.txt");

@@ -10,6 +10,7 @@ mod index;
 mod jobs;
 mod queue;
 mod results;
+mod snapshot;
 mod stragglers;
 mod tasks;
 mod workers;
@@ -17,25 +18,30 @@ mod workers;
 pub use events::{Event, Events, Names};
 
 use crate::wire::{
-    AttemptCounts, Error, ErrorCode, Reply, Request, Status, TaskStatus, Winner, WorkerCounts,
+    AttemptCounts, Error, ErrorCode, JobCounts, Reply, Request, Status, TaskStatus, Winner,
+    WorkerCounts,
 };
 use index::Index;
 use jobs::Jobs;
 use queue::Queue;
 use results::Reported;
+use serde::{Deserialize, Serialize};
 use tasks::TaskKey;
 use workers::{Heard, WorkerKey, Workers};
 
 /// The state of a cluster: its workers with their last heartbeats and what they hold, the jobs with their tasks
 /// and attempts, and who waits for what.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Master {
     workers: Workers,
     jobs: Jobs,
+    #[serde(skip)]
     tasks: Index<TaskKey>,
     /// Tasks without a live attempt.
+    #[serde(skip)]
     queue: Queue,
     /// Stragglers whose backup waits for a worker.
+    #[serde(skip)]
     backups: Queue,
     /// The next place in task order.
     next_order: u64,
@@ -47,6 +53,7 @@ pub struct Master {
     duplicates_dropped: u64,
     /// Whether a job was ever submitted or taken in.
     submitted: bool,
+    #[serde(skip)]
     events: Events,
 }
 
@@ -124,6 +131,21 @@ impl Master {
     /// What the last request made happen.
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// How much there is, for people.
+    pub fn summary(&self) -> String {
+        let (healthy, failed) = self.workers.counts();
+        let JobCounts {
+            running,
+            completed,
+            failed: failed_jobs,
+        } = self.jobs.counts();
+        format!(
+            "{} workers and {} jobs",
+            healthy + failed,
+            running + completed + failed_jobs
+        )
     }
 
     /// Hears from a worker: whatever it says, it is there.

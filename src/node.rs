@@ -1,10 +1,12 @@
 //! The node: reads messages, has each one answered, writes the replies (protocol, sections 1 and 2).
 
 use crate::framing::{Frame, Framer};
-use crate::master::Master;
-use crate::wire::{self, Addressing, Envelope, Error, ErrorCode, Message, Reply, Request};
+use crate::journal::file::Journal;
+use crate::journal::{Recorder, Recovery};
+use crate::master::Events;
+use crate::service::Service;
+use crate::wire::{self, Message};
 use anyhow::Context as _;
-use serde_json::value::RawValue;
 use std::fmt::Display;
 use std::io::{BufRead, ErrorKind, Write};
 
@@ -14,34 +16,40 @@ const MAX_FEED_BYTES: usize = 64 << 10;
 /// From how many bytes on replies are written before the input at hand is answered in full.
 const MANY_REPLY_BYTES: usize = 256 << 10;
 
-/// Answers everything that comes in on `input` until it ends, and writes the replies to `output` and what
-/// people want to know to `log`; only about input that was dropped if `quiet`.
+/// Has a new node answer everything that comes in on `input` until it ends, and writes the replies to `output`
+/// and what people want to know to `log`; only what was dropped if `quiet`.
 ///
 /// Every reply is written before more input is waited for. A reader of `output` that goes away ends the node
 /// without an error. Errors: `input` or `output` fails otherwise.
 pub fn run(
+    input: impl BufRead,
+    output: impl Write,
+    log: impl Write,
+    quiet: bool,
+) -> anyhow::Result<()> {
+    run_node(Node::new(quiet), None, input, output, log)
+}
+
+/// Like [`run`], with a node that may know something already; and with a journal, in which every request that
+/// changes anything stands before its reply is written. Errors: the journal fails, too.
+pub fn run_node(
+    mut node: Node,
+    mut journal: Option<Journal>,
     mut input: impl BufRead,
     mut output: impl Write,
     mut log: impl Write,
-    quiet: bool,
 ) -> anyhow::Result<()> {
-    let mut node = Node::new(quiet);
+    let mut has_ended = false;
     loop {
-        let bytes = match input.fill_buf() {
-            Ok(bytes) => &bytes[..bytes.len().min(MAX_FEED_BYTES)],
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error).context("cannot read the input"),
-        };
-        let count = bytes.len();
-        if count == 0 {
-            node.end();
-        } else {
-            node.feed(bytes);
-            input.consume(count);
-        }
         let mut has_more = true;
         while has_more {
             has_more = node.answer_some();
+            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
+                journal.write(recorder)?;
+                if let Err(error) = journal.compact_if_long(&mut node.service, recorder) {
+                    let _ = writeln!(node.log, "the journal is not compacted: {error:#}");
+                }
+            }
             // The log is for people: if they cannot read it, the cluster still has to run.
             let _ = log.write_all(&node.log).and_then(|()| log.flush());
             match output
@@ -54,19 +62,33 @@ pub fn run(
             }
             node.clear_written();
         }
-        if count == 0 {
+        if has_ended {
             return Ok(());
+        }
+        let bytes = match input.fill_buf() {
+            Ok(bytes) => &bytes[..bytes.len().min(MAX_FEED_BYTES)],
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error).context("cannot read the input"),
+        };
+        let count = bytes.len();
+        if count == 0 {
+            node.end();
+            has_ended = true;
+        } else {
+            node.feed(bytes);
+            input.consume(count);
         }
     }
 }
 
-/// A node without its input and output: bytes are fed in, and replies and log come to stand in buffers.
+/// A node without its input and output: bytes are fed in, and what comes of them stands in buffers.
 #[derive(Debug)]
 pub struct Node {
     framer: Framer,
-    master: Master,
-    address: Address,
-    /// The replies that have not been taken yet, a line each.
+    service: Service,
+    /// Makes the records of a journal, for a node that has one.
+    pub recorder: Option<Recorder>,
+    /// The replies that have not been taken yet, a line each. They may be sent once the records are written.
     pub replies: Vec<u8>,
     /// The log that has not been taken yet.
     pub log: Vec<u8>,
@@ -74,14 +96,27 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node that knows nothing yet. Its log has only what was dropped if `quiet`.
     pub fn new(quiet: bool) -> Self {
         Self {
             framer: Framer::default(),
-            master: Master::default(),
-            address: Address::default(),
+            service: Service::default(),
+            recorder: None,
             replies: Vec::new(),
             log: Vec::new(),
             quiet,
+        }
+    }
+
+    /// A node that goes on where a journal ends.
+    pub fn recovered(recovery: Recovery, quiet: bool) -> Self {
+        let Recovery {
+            service, recorder, ..
+        } = recovery;
+        Self {
+            service,
+            recorder: Some(recorder),
+            ..Self::new(quiet)
         }
     }
 
@@ -99,19 +134,28 @@ impl Node {
     /// there may be more to answer.
     pub fn answer_some(&mut self) -> bool {
         while self.replies.len() < MANY_REPLY_BYTES {
-            let dropped = match self.framer.next() {
-                None => return false,
-                Some(Frame::Dropped { line, reason }) => Some((line, reason)),
-                Some(Frame::Message { text, line }) => {
+            let Some(frame) = self.framer.next() else {
+                return false;
+            };
+            let dropped = match frame {
+                Frame::Dropped { line, reason } => Some((line, reason)),
+                Frame::Message { text, line } => {
                     let mut message = Message::EMPTY;
                     match wire::parse(text, &mut message) {
                         Ok(()) => {
-                            match self
-                                .address
-                                .answer(&message, &mut self.master, &mut self.replies)
-                            {
-                                Ok(()) if self.quiet => {}
-                                Ok(()) => log_events(&mut self.log, line, &self.master),
+                            match self.service.answer(&message, &mut self.replies) {
+                                Ok(effect) => {
+                                    if let Some(recorder) = &mut self.recorder {
+                                        recorder.record(text, effect, &self.service);
+                                    }
+                                    if !self.quiet {
+                                        log_events(
+                                            &mut self.log,
+                                            line,
+                                            self.service.master.events(),
+                                        );
+                                    }
+                                }
                                 Err(reason) => log_dropped(&mut self.log, line, reason),
                             }
                             None
@@ -135,90 +179,11 @@ impl Node {
     }
 }
 
-/// Who the node is, once `init` has named it.
-#[derive(Debug, Default)]
-struct Address {
-    /// As JSON.
-    node_id: Option<Box<RawValue>>,
-    next_msg_id: u64,
-}
-
-impl Address {
-    /// Answers a message, and appends the reply; or says why it is not answered.
-    fn answer(
-        &mut self,
-        message: &Message<'_>,
-        master: &mut Master,
-        replies: &mut Vec<u8>,
-    ) -> Result<(), &'static str> {
-        let sender = message.sender();
-        if message.is_reply() {
-            return Err("a reply, which needs no answer");
-        }
-        if self.node_id.is_some() && message.enveloped && sender.is_none() {
-            return Err("an envelope whose src is no string, which cannot be answered");
-        }
-        let (in_reply_to, reply) = match message.msg_id() {
-            Ok(msg_id) => (msg_id, self.handle(message, master)),
-            Err(error) => (None, Err(error)),
-        };
-        let reply = reply.unwrap_or_else(Reply::from);
-        let envelope = match (&self.node_id, sender) {
-            (Some(src), Some(dest)) if message.enveloped => {
-                let msg_id = self.next_msg_id;
-                self.next_msg_id += 1;
-                Some(Envelope { src, dest, msg_id })
-            }
-            _ => None,
-        };
-        wire::write(
-            &reply,
-            Addressing {
-                envelope,
-                in_reply_to,
-            },
-            replies,
-        )
-        .map_err(|_| "its reply cannot be written as JSON")
-    }
-
-    fn handle<'a>(
-        &mut self,
-        message: &Message<'a>,
-        master: &'a mut Master,
-    ) -> Result<Reply<'a>, Error> {
-        match message.request()? {
-            Request::Init { node_id } => self.init(&node_id, message),
-            request => master.handle(request),
-        }
-    }
-
-    fn init(&mut self, node_id: &str, message: &Message<'_>) -> Result<Reply<'static>, Error> {
-        if message.enveloped && message.sender().is_none() {
-            let text = "field \"src\" must be a string";
-            return Err(Error::new(ErrorCode::MalformedRequest, text));
-        }
-        let node_id = serde_json::value::to_raw_value(node_id)
-            .map_err(|error| Error::new(ErrorCode::MalformedRequest, error.to_string()))?;
-        match &self.node_id {
-            Some(known) if known.get() != node_id.get() => {
-                let text = format!("this node is {known} already");
-                Err(Error::new(ErrorCode::PreconditionFailed, text))
-            }
-            _ => {
-                self.node_id = Some(node_id);
-                Ok(Reply::InitOk {})
-            }
-        }
-    }
-}
-
 fn log_dropped(log: &mut Vec<u8>, line: u64, reason: impl Display) {
     let _ = writeln!(log, "line {line}: dropped: {reason}");
 }
 
-fn log_events(log: &mut Vec<u8>, line: u64, master: &Master) {
-    let events = master.events();
+fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
     for event in events.iter() {
         let _ = writeln!(log, "line {line}: {event}");
     }

@@ -3,10 +3,12 @@
 use super::Master;
 use super::events::Event;
 use super::index::Index;
+use super::snapshot::{mark_used, retain_used};
 use super::tasks::{Kind, Task, TaskKey, TaskState};
 use crate::wire::{
     Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Reply, TaskCounts, TaskSpec,
 };
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -17,7 +19,7 @@ pub const TAKEN_IN: &str = "";
 /// again, first come first out.
 const NEVER_HANDED_OUT: u64 = 1 << 63;
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
     pub id: Box<str>,
     /// The maps, then the reduces.
@@ -27,10 +29,11 @@ pub struct Job {
     pub limits: Limits,
     pub state: JobState,
     /// How many tasks there are, by kind and state.
+    #[serde(skip)]
     counts: [[usize; TaskState::COUNT]; 2],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobState {
     Running,
     Completed,
@@ -147,11 +150,15 @@ impl Job {
 }
 
 /// All jobs, by number; numbers of removed jobs are used again.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Jobs {
+    #[serde(skip)]
     index: Index<u32>,
     jobs: Vec<Job>,
+    /// Numbers of removed jobs.
+    #[serde(skip)]
     free: Vec<u32>,
+    #[serde(skip)]
     counts: JobCounts,
 }
 
@@ -227,6 +234,34 @@ impl Jobs {
         let job = std::mem::replace(&mut self.jobs[number as usize], nothing);
         *self.counts.of(&job.state) -= 1;
         job
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter()
+    }
+
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Job> {
+        self.jobs.iter_mut()
+    }
+
+    /// Numbers the jobs afresh, without those that were removed.
+    pub fn forget_unused(&mut self) {
+        let is_used = mark_used(self.jobs.len(), std::mem::take(&mut self.free));
+        retain_used(&mut self.jobs, &is_used);
+    }
+
+    /// Makes all that is derived again.
+    pub fn rebuild(&mut self) {
+        self.index = Index::default();
+        self.counts = JobCounts::default();
+        for (number, job) in (0..).zip(&mut self.jobs) {
+            self.index.insert(&job.id, number);
+            *self.counts.of(&job.state) += 1;
+            job.counts = <_>::default();
+            for (at, task) in (0..).zip(&job.tasks) {
+                job.counts[job.kind(at) as usize][task.state as usize] += 1;
+            }
+        }
     }
 
     fn set_job_state(&mut self, number: u32, state: JobState) {

@@ -9,46 +9,70 @@ use super::events::Event;
 use super::jobs::JobState;
 use super::queue::Rank;
 use super::workers::WorkerKey;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 /// Where a task is found: its job's number, and its place in the job, maps before reduces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaskKey {
     pub job: u32,
     pub task: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
     Map = 0,
     Reduce = 1,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Task {
     pub id: Box<str>,
     /// What a map works on; a reduce has none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "given"
+    )]
     pub chunk: Option<Box<RawValue>>,
     /// Place in task order, the order in which the master came to know the tasks.
     pub order: u64,
     pub state: TaskState,
     /// Every attempt so far; attempt `n` is at `n - 1`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     /// The numbers of the live attempts, ascending: two at most.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub live: LiveAttempts,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub failures: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub losses: u64,
     /// The error of the last attempt that reported one.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub error: Option<Box<str>>,
     /// Its place in the queue, while it waits there.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub queued: Option<Rank>,
     /// The place of its backup, while one waits.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub backup: Option<Rank>,
     /// Of a completed task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<TaskResult>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A field that is left out of snapshots because it says nothing.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A value that is there, `null` or not.
+fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskState {
     /// Unfinished, without a live attempt: it waits in the queue.
     Idle,
@@ -83,7 +107,7 @@ impl TaskState {
 }
 
 /// One run of a task by one worker.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Attempt {
     pub worker: WorkerKey,
     /// Place in the order of all assignments.
@@ -92,7 +116,7 @@ pub struct Attempt {
 }
 
 /// Whether the worker has fetched its attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fetched {
     No,
     /// At that `timestamp`, in ms.
@@ -102,7 +126,7 @@ pub enum Fetched {
 }
 
 /// The accepted result of a task.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct TaskResult {
     pub attempt: u32,
     /// The `timestamp` of the result, in ms.
@@ -113,7 +137,7 @@ pub struct TaskResult {
 }
 
 /// The numbers of a task's live attempts, ascending. A task has two at most: one, and its backup.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveAttempts([Option<std::num::NonZeroU32>; 2]);
 
 impl LiveAttempts {

@@ -1,7 +1,9 @@
 //! The workers: who is known, when each was last heard, and which tasks concern it (protocol, section 5).
 
 use super::index::Index;
+use super::snapshot::{mark_used, retain_used};
 use super::tasks::TaskKey;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A worker's number: dense, and used again once nothing refers to it.
@@ -14,8 +16,9 @@ const NEVER: i64 = i64::MIN;
 pub type TaskSet = BTreeSet<(u64, TaskKey)>;
 
 /// All workers. The times stand in a row of their own, so that a failure check walks over plain integers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Workers {
+    #[serde(skip)]
     index: Index<WorkerKey>,
     workers: Vec<Worker>,
     /// The latest time heard, by worker, in ms.
@@ -24,30 +27,35 @@ pub struct Workers {
     vitals: Vec<Vital>,
     /// The known workers in the order in which they became known; those that left since are `None`.
     known: Vec<Option<WorkerKey>>,
+    #[serde(skip)]
     left: usize,
+    #[serde(skip)]
     failed: usize,
     /// Numbers that nothing refers to.
+    #[serde(skip)]
     free: Vec<WorkerKey>,
 }
 
 /// What is asked of a worker seldom.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Worker {
     id: Box<str>,
     /// Place in [`Workers::known`], when it is.
+    #[serde(skip)]
     place: u32,
+    #[serde(skip)]
     holdings: Option<Box<Holdings>>,
 }
 
 /// What a failure check asks of a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Vital {
     health: Health,
     /// Whether `last_heartbeat` counts. If not, the next check sets it.
     timed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Health {
     /// Only a name, in attempts that it was given.
     Unknown,
@@ -229,6 +237,54 @@ impl Workers {
             }
         }
         self.free_if_unused(worker);
+    }
+
+    /// Has every worker timed from the next check on, unless it is heard before.
+    pub fn stop_timing(&mut self) {
+        for vital in &mut self.vitals {
+            vital.timed = false;
+        }
+    }
+
+    /// Numbers the workers afresh, without those that nothing refers to. Returns the new numbers by the old
+    /// ones. The rest of what refers to workers has to be told, and [`rebuild`](Self::rebuild) called.
+    pub fn forget_unused(&mut self) -> Vec<WorkerKey> {
+        let is_used = mark_used(self.workers.len(), std::mem::take(&mut self.free));
+        let mut used = 0;
+        let numbers: Vec<WorkerKey> = is_used
+            .iter()
+            .map(|is_used| {
+                let number = used;
+                used += WorkerKey::from(*is_used);
+                number
+            })
+            .collect();
+        retain_used(&mut self.workers, &is_used);
+        retain_used(&mut self.last_heartbeat, &is_used);
+        retain_used(&mut self.vitals, &is_used);
+        self.known.retain(Option::is_some);
+        for worker in self.known.iter_mut().flatten() {
+            *worker = numbers[*worker as usize];
+        }
+        numbers
+    }
+
+    /// Makes all that is derived again, but for what the workers hold.
+    pub fn rebuild(&mut self) {
+        self.index = Index::default();
+        self.left = 0;
+        self.failed = self
+            .vitals
+            .iter()
+            .filter(|vital| vital.health == Health::Failed)
+            .count();
+        for (number, worker) in (0..).zip(&mut self.workers) {
+            self.index.insert(&worker.id, number);
+            worker.holdings = None;
+        }
+        for (place, worker) in (0..).zip(self.known.iter().flatten()) {
+            self.workers[*worker as usize].place = place;
+        }
     }
 
     /// The tasks that concern a worker.

@@ -1,0 +1,99 @@
+//! The master's state as data: what is not derived from the rest is written out, and the rest is made again.
+
+use super::Master;
+use super::jobs::lane_of;
+use super::tasks::{Kind, TaskKey};
+use super::{Index, Queue};
+
+impl Master {
+    /// After a recovery: the workers could not reach the master for a while, so that each one not heard from
+    /// since is timed from the first check that sees it.
+    pub fn recover(&mut self) {
+        self.workers.stop_timing();
+    }
+
+    /// Numbers workers and jobs afresh, without those that were removed.
+    pub fn forget_unused(&mut self) {
+        let numbers = self.workers.forget_unused();
+        self.jobs.forget_unused();
+        for attempt in self
+            .jobs
+            .all_mut()
+            .flat_map(|job| &mut job.tasks)
+            .flat_map(|task| &mut task.attempts)
+        {
+            attempt.worker = numbers[attempt.worker as usize];
+        }
+        self.rebuild();
+    }
+
+    /// Makes all that is derived again: what a snapshot leaves out.
+    pub fn rebuild(&mut self) {
+        self.workers.rebuild();
+        self.jobs.rebuild();
+        self.tasks = Index::default();
+        self.queue = Queue::default();
+        self.backups = Queue::default();
+        for (number, job) in (0..).zip(self.jobs.all()) {
+            for (at, task) in (0..).zip(&job.tasks) {
+                let key = TaskKey {
+                    job: number,
+                    task: at,
+                };
+                let lane = self.jobs.lane(key);
+                self.tasks.insert(&task.id, key);
+                if let Some(rank) = task.queued {
+                    self.queue.insert(lane, rank, key);
+                }
+                if let Some(rank) = task.backup {
+                    self.backups.insert(lane, rank, key);
+                }
+                let entry = (task.order, key);
+                for attempt in &task.attempts {
+                    self.workers.holdings_mut(attempt.worker).attempts += 1;
+                }
+                for live in task.live.iter() {
+                    let attempt = task.attempt(live);
+                    self.workers
+                        .holdings_mut(attempt.worker)
+                        .live
+                        .insert(attempt.assigned, key);
+                }
+                if let Some(latest) = task.attempts.last()
+                    && task.state.is_unfinished()
+                {
+                    self.workers
+                        .holdings_mut(latest.worker)
+                        .latest
+                        .insert(entry);
+                }
+                if let Some(result) = &task.result
+                    && job.kind(at) == Kind::Map
+                    && job.outputs_live_on_workers()
+                {
+                    let winner = task.attempt(result.attempt).worker;
+                    self.workers.holdings_mut(winner).outputs.insert(entry);
+                }
+            }
+            let is_open = job.is_open(Kind::Reduce);
+            self.queue.set_open(lane_of(number, Kind::Reduce), is_open);
+            self.backups
+                .set_open(lane_of(number, Kind::Reduce), is_open);
+        }
+    }
+}
+
+/// Which of `count` numbers are not free.
+pub fn mark_used(count: usize, free: Vec<u32>) -> Vec<bool> {
+    let mut is_used = vec![true; count];
+    for number in free {
+        is_used[number as usize] = false;
+    }
+    is_used
+}
+
+/// Keeps the elements whose numbers are used.
+pub fn retain_used<T>(list: &mut Vec<T>, is_used: &[bool]) {
+    let mut is_used = is_used.iter();
+    list.retain(|_| is_used.next() == Some(&true));
+}
