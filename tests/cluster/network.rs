@@ -1,0 +1,55 @@
+//! A network that loses, repeats, delays and so reorders messages.
+
+use crate::random::Random;
+use std::ops::Range;
+
+/// What a network does to messages, whichever way they go.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    pub lost_percent: u64,
+    /// Of the messages that arrive, and of each copy again.
+    pub repeated_percent: u64,
+    pub delay_ms: Range<u64>,
+}
+
+impl Faults {
+    pub const NONE: Self = Self {
+        lost_percent: 0,
+        repeated_percent: 0,
+        delay_ms: 1..2,
+    };
+}
+
+pub struct Network {
+    faults: Faults,
+    random: Random,
+}
+
+impl Network {
+    const MOST_COPIES: usize = 4;
+
+    pub fn new(faults: Faults, random: Random) -> Self {
+        Self { faults, random }
+    }
+
+    /// Carries a message: after how many ms each copy of it arrives, if any does.
+    pub fn carry(&mut self) -> Vec<i64> {
+        let Faults {
+            lost_percent,
+            repeated_percent,
+            delay_ms,
+        } = &self.faults;
+        let mut arrivals = Vec::new();
+        if !self.random.percent(*lost_percent) {
+            loop {
+                let spread = delay_ms.end - delay_ms.start;
+                let delay_ms = delay_ms.start + self.random.below(spread);
+                arrivals.push(delay_ms.cast_signed());
+                if arrivals.len() == Self::MOST_COPIES || !self.random.percent(*repeated_percent) {
+                    break;
+                }
+            }
+        }
+        arrivals
+    }
+}
