@@ -1,0 +1,94 @@
+//! The hot path: heartbeats of known workers, file to file.
+
+use super::Bench;
+use super::process::{baseline, file_to_file, node};
+use super::table::{Rounds, Row, Target, Unit};
+use super::workload::{INIT, Order, heartbeats};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const WORKERS: usize = 1_000;
+const FILES: &str = "file to file, whole process";
+
+/// Against the ceiling and against the straightforward node, before and after `init`.
+pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
+    let count = bench.scaled(1_000_000);
+    let mut rows = Vec::new();
+    for (when, init) in [("before", &b""[..]), ("after", INIT)] {
+        let input = [init, &heartbeats(count, WORKERS, Order::Normal)].concat();
+        let input = bench.scratch.file("heartbeats", &input)?;
+        let output = bench.scratch.path("replies");
+        let run = |mut program| file_to_file(&mut program, &input, &output);
+        let rounds = Rounds::run(bench.rounds(), || {
+            let node = run(node())?;
+            expect_replies(&output, count + usize::from(!init.is_empty()))?;
+            Ok([node, run(baseline("ceiling")?)?, run(baseline("value")?)?])
+        })?;
+        let what = format!("{count} heartbeats, {WORKERS} workers, envelopes {when} init");
+        rows.push(Row {
+            what: what.clone(),
+            against: "ceiling",
+            target: Target::AtMost(1.25, Unit::Times),
+            measured: rounds.ratio((0, count), (1, count)),
+            how: FILES,
+        });
+        rows.push(Row {
+            what,
+            against: "straightforward node",
+            target: Target::AtLeast(4.0, Unit::Times),
+            measured: rounds.ratio((2, count), (0, count)),
+            how: FILES,
+        });
+    }
+    Ok(rows)
+}
+
+/// Other orders of fields, against the node's own time for the normal one.
+pub fn orders(bench: &Bench) -> io::Result<Vec<Row>> {
+    let count = bench.scaled(1_000_000);
+    let orders = [
+        Order::Normal,
+        Order::TypeLast,
+        Order::SrcAfterBody,
+        Order::UnknownBetween,
+        Order::All,
+    ];
+    let mut inputs = Vec::new();
+    for order in orders {
+        let input = [INIT, &heartbeats(count, WORKERS, order)].concat();
+        inputs.push(bench.scratch.file(&format!("{order:?}"), &input)?);
+    }
+    let output = bench.scratch.path("replies");
+    let rounds = Rounds::run(bench.rounds(), || {
+        let mut times = [Default::default(); 5];
+        for (time, input) in times.iter_mut().zip(&inputs) {
+            *time = file_to_file(&mut node(), input, &output)?;
+            expect_replies(&output, count + 1)?;
+        }
+        Ok(times)
+    })?;
+    let rows = orders.iter().enumerate().skip(1).map(|(place, order)| Row {
+        what: format!("heartbeats, {}", order.name()),
+        against: "its normal order",
+        target: Target::AtMost(1.6, Unit::Times),
+        measured: rounds.ratio((place, count), (0, count)),
+        how: FILES,
+    });
+    Ok(rows.collect())
+}
+
+/// A node that answers with errors would be fast, too.
+fn expect_replies(output: &Path, count: usize) -> io::Result<()> {
+    let replies = fs::read(output)?;
+    let lines = replies
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty());
+    let last = lines.clone().last().unwrap_or_default();
+    assert_eq!(lines.count(), count, "replies");
+    assert!(
+        String::from_utf8_lossy(last).contains("\"heartbeat_ok\""),
+        "the last reply is no heartbeat_ok"
+    );
+    Ok(())
+}

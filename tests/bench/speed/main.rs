@@ -1,0 +1,90 @@
+//! How fast the node is, and how flat it stays as it grows: `cargo bench --bench speed`.
+//!
+//! It prints one table. Every ratio compares runs that took turns in this very run, so that it holds on noisy
+//! machines; the times behind it do not. The exit status says whether it could be measured, not whether the
+//! targets are met.
+//!
+//! `-- --quick` takes fewer messages and rounds, and `-- NAME` only the sections whose name contains that.
+
+mod baseline;
+mod heartbeats;
+mod process;
+mod table;
+mod workload;
+
+use process::Scratch;
+use std::io;
+use std::time::Instant;
+use table::Row;
+
+/// What is measured, by name. A new row goes into the section that shares its set-up, or into one of its own.
+const SECTIONS: [(&str, Section); 2] = [
+    ("heartbeats", heartbeats::rows),
+    ("orders", heartbeats::orders),
+];
+
+type Section = fn(&Bench) -> io::Result<Vec<Row>>;
+
+/// What every section needs.
+struct Bench {
+    scratch: Scratch,
+    is_quick: bool,
+}
+
+impl Bench {
+    /// A count of messages, workers or tasks: a tenth when there is little time.
+    fn scaled(&self, count: usize) -> usize {
+        if self.is_quick { count / 10 } else { count }
+    }
+
+    /// How often the contestants take turns.
+    fn rounds(&self) -> usize {
+        if self.is_quick { 3 } else { 5 }
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, name, ..] = &arguments[..]
+        && first == "baseline"
+    {
+        return baseline::run(name);
+    }
+    let (options, names): (Vec<_>, Vec<_>) = arguments
+        .iter()
+        .map(String::as_str)
+        .partition(|argument| argument.starts_with("--"));
+    // Cargo adds `--bench`.
+    if let Some(unknown) = options
+        .iter()
+        .find(|option| !["--bench", "--quick"].contains(option))
+    {
+        return Err(io::Error::other(format!(
+            "unknown option {unknown}; there is --quick"
+        )));
+    }
+    let bench = Bench {
+        scratch: Scratch::new()?,
+        is_quick: options.contains(&"--quick"),
+    };
+    let started = Instant::now();
+    let mut rows = Vec::new();
+    for (name, section) in SECTIONS {
+        if names.is_empty() || names.iter().any(|wanted| name.contains(wanted)) {
+            eprintln!("{:4} s: {name}", started.elapsed().as_secs());
+            rows.extend(section(&bench)?);
+        }
+    }
+    table::print(&rows);
+    let clock = if process::has_cpu_time() {
+        "processor time of the process"
+    } else {
+        "wall time, since this system has no /proc/PID/schedstat"
+    };
+    println!(
+        "\nTimes: {clock}. Ratios: median (least to greatest) of {} rounds, all contestants in each. {} s in all.",
+        bench.rounds(),
+        started.elapsed().as_secs()
+    );
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The table that is printed: a row per target, with what was measured and the verdict.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// One row. `target` and `measured` are in the same unit.
+pub struct Row {
+    pub what: String,
+    pub against: &'static str,
+    pub target: Target,
+    pub measured: Measured,
+    /// How it was measured, in a few words.
+    pub how: &'static str,
+}
+
+/// What the measured value has to be.
+#[derive(Clone, Copy)]
+pub enum Target {
+    AtMost(f64, Unit),
+    AtLeast(f64, Unit),
+}
+
+/// What a value counts.
+#[derive(Clone, Copy)]
+pub enum Unit {
+    Times,
+    Nanoseconds,
+    Seconds,
+    Bytes,
+    Allocations,
+}
+
+/// A value, or why there is none.
+pub enum Measured {
+    /// The value, and the numbers behind it.
+    Value(f64, String),
+    Missing(&'static str),
+}
+
+impl Target {
+    fn is_met_by(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most, _) => value <= most,
+            Self::AtLeast(least, _) => value >= least,
+        }
+    }
+
+    fn unit(self) -> Unit {
+        match self {
+            Self::AtMost(_, unit) | Self::AtLeast(_, unit) => unit,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtMost(most, unit) => write!(f, "≤ {most}{unit}"),
+            Self::AtLeast(least, unit) => write!(f, "≥ {least}{unit}"),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Times => " ×",
+            Self::Nanoseconds => " ns",
+            Self::Seconds => " s",
+            Self::Bytes => " bytes",
+            Self::Allocations => "",
+        })
+    }
+}
+
+impl Row {
+    fn cells(&self) -> [String; 6] {
+        let (measured, verdict) = match &self.measured {
+            Measured::Value(value, behind) => {
+                let met = if self.target.is_met_by(*value) {
+                    "met"
+                } else {
+                    "MISSED"
+                };
+                let unit = self.target.unit();
+                let separator = if behind.is_empty() { "" } else { ": " };
+                (format!("{value:.2}{unit}{separator}{behind}"), met)
+            }
+            Measured::Missing(why) => (format!("not measured: {why}"), "-"),
+        };
+        [
+            self.what.clone(),
+            self.against.to_owned(),
+            self.target.to_string(),
+            measured,
+            verdict.to_owned(),
+            self.how.to_owned(),
+        ]
+    }
+}
+
+/// The table, in Markdown.
+pub fn print(rows: &[Row]) {
+    let titles = ["what", "against", "target", "measured", "verdict", "how"].map(str::to_owned);
+    let rule = [const { String::new() }; 6];
+    let lines: Vec<_> = [titles, rule]
+        .into_iter()
+        .chain(rows.iter().map(Row::cells))
+        .collect();
+    for line in &lines {
+        let mut text = String::new();
+        for (column, cell) in line.iter().enumerate() {
+            let width = lines
+                .iter()
+                .map(|line| line[column].chars().count())
+                .max()
+                .unwrap_or(0);
+            let filled = if cell.is_empty() {
+                "-".repeat(width)
+            } else {
+                format!("{cell:width$}")
+            };
+            text.push_str("| ");
+            text.push_str(&filled);
+            text.push(' ');
+        }
+        println!("{text}|");
+    }
+}
+
+/// The times of several rounds, in each of which all contestants ran once, one after the other. Noise that
+/// lasts longer than a round hits all of them, and cancels in a ratio within the round.
+pub struct Rounds<const N: usize>(Vec<[Duration; N]>);
+
+impl<const N: usize> Rounds<N> {
+    pub fn run(
+        rounds: usize,
+        mut round: impl FnMut() -> io::Result<[Duration; N]>,
+    ) -> io::Result<Self> {
+        let times: io::Result<_> = (0..rounds).map(|_| round()).collect();
+        Ok(Self(times?))
+    }
+
+    /// The median over the rounds of contestant `a`'s time over contestant `b`'s, each per operation, and
+    /// behind it the range of that ratio and the two median times.
+    pub fn ratio(&self, (a, a_count): (usize, usize), (b, b_count): (usize, usize)) -> Measured {
+        let per_operation = |round: &[Duration; N], contestant: usize, count: usize| {
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+            let count = count as f64;
+            round[contestant].as_secs_f64() * 1e9 / count
+        };
+        let ratios = sorted(
+            self.0
+                .iter()
+                .map(|round| per_operation(round, a, a_count) / per_operation(round, b, b_count)),
+        );
+        let median_of = |contestant, count| {
+            median(&sorted(
+                self.0
+                    .iter()
+                    .map(|round| per_operation(round, contestant, count)),
+            ))
+        };
+        let behind = format!(
+            "{} / {} ns ({:.2} to {:.2})",
+            rounded(median_of(a, a_count)),
+            rounded(median_of(b, b_count)),
+            ratios[0],
+            ratios[ratios.len() - 1],
+        );
+        Measured::Value(median(&ratios), behind)
+    }
+}
+
+/// In ascending order.
+pub fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// The middle one of sorted values.
+pub fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+/// Three digits or more, with thousands apart.
+pub fn rounded(value: f64) -> String {
+    if value < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
