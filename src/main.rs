@@ -73,7 +73,7 @@ fn read_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Comma
 }
 
 fn run(options: &Options) -> anyhow::Result<()> {
-    let (node, journal) = match &options.journal {
+    let (mut node, journal) = match &options.journal {
         None => (Node::new(options.quiet), None),
         Some(path) => {
             let started = Instant::now();
@@ -100,7 +100,10 @@ fn run(options: &Options) -> anyhow::Result<()> {
         }
     };
     let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin().lock());
-    node::run_node(node, journal, input, io::stdout().lock(), io::stderr())
+    let outcome = node::run_node(&mut node, journal, input, io::stdout().lock(), io::stderr());
+    // A large cluster takes long to free piece by piece, and the process is about to end.
+    std::mem::forget(node);
+    outcome
 }
 
 const VERSION: &str = concat!("mapreduce-master ", env!("CARGO_PKG_VERSION"), "\n");

@@ -63,7 +63,6 @@ impl Master {
     /// `init` concerns the node's address, and is answered by [`Node`](crate::node::Node); here it changes
     /// nothing.
     pub fn handle<'a>(&'a mut self, request: Request<'a>) -> Result<Reply<'a>, Error> {
-        self.events.clear();
         match request {
             Request::Init { .. } => Ok(Reply::InitOk {}),
             Request::Heartbeat {
@@ -128,7 +127,12 @@ impl Master {
         }
     }
 
-    /// What the last request made happen.
+    /// Forgets what happened before.
+    pub fn clear_events(&mut self) {
+        self.events.clear();
+    }
+
+    /// What happened since [`clear_events`](Self::clear_events).
     pub fn events(&self) -> &Events {
         &self.events
     }

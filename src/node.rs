@@ -27,13 +27,13 @@ pub fn run(
     log: impl Write,
     quiet: bool,
 ) -> anyhow::Result<()> {
-    run_node(Node::new(quiet), None, input, output, log)
+    run_node(&mut Node::new(quiet), None, input, output, log)
 }
 
 /// Like [`run`], with a node that may know something already; and with a journal, in which every request that
 /// changes anything stands before its reply is written. Errors: the journal fails, too.
 pub fn run_node(
-    mut node: Node,
+    node: &mut Node,
     mut journal: Option<Journal>,
     mut input: impl BufRead,
     mut output: impl Write,

@@ -47,6 +47,7 @@ impl Service {
         message: &Message<'_>,
         replies: &mut Vec<u8>,
     ) -> Result<Effect, Unanswered> {
+        self.master.clear_events();
         if message.is_reply() {
             return Err(Unanswered::IsReply);
         }

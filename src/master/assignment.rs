@@ -2,9 +2,10 @@
 
 use super::Master;
 use super::events::Event;
+use super::jobs::Jobs;
 use super::tasks::{End, Fetched, Kind, TaskKey, TaskState};
 use super::workers::WorkerKey;
-use crate::wire::{Error, ErrorCode, Input, Reply, TaskReply, TaskSpec, Work};
+use crate::wire::{Error, ErrorCode, Input, Reply, TaskReply, TaskSpec};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -44,11 +45,14 @@ impl Master {
         runs: &HashSet<TaskKey>,
         timestamp: i64,
     ) -> Option<(TaskKey, u32)> {
-        let mut live = self.workers.holdings(worker)?.live.values();
-        let key = *live.find(|key| !runs.contains(key) && self.jobs.is_open(**key))?;
-        let task = self.jobs.task_mut(key);
-        let number = task.live_on(worker)?;
-        let fetched = &mut task.attempts[number as usize - 1].fetched;
+        let live = &mut self.workers.holdings_mut(worker).live;
+        live.sweep_front(|assignment| self.jobs.live_number(assignment).is_some());
+        let (key, number) = live
+            .iter()
+            .filter(|assignment| !runs.contains(&assignment.task))
+            .filter_map(|assignment| Some((assignment.task, self.jobs.live_number(assignment)?)))
+            .find(|(key, _)| self.jobs.is_open(*key))?;
+        let fetched = &mut self.jobs.task_mut(key).attempts[number as usize - 1].fetched;
         if *fetched == Fetched::No {
             *fetched = Fetched::At(timestamp);
         }
@@ -110,25 +114,27 @@ impl Master {
     fn task_reply(&self, key: TaskKey, number: u32) -> TaskReply<'_> {
         let job = self.jobs.job(key);
         let task = self.jobs.task(key);
-        let work = match &task.chunk {
-            Some(chunk) => Work::Map {
-                attempt: number,
+        let (id, job_id, attempt) = (&*task.id, &*job.id, number);
+        if let Some(chunk) = &task.chunk {
+            let partitions = job.reduce_tasks();
+            return TaskReply::Map {
+                id,
+                job_id,
+                kind: "map",
+                attempt,
                 chunk,
-                partitions: job.reduce_tasks(),
-            },
-            None => {
-                let partition = key.task as usize - job.map_tasks;
-                Work::Reduce {
-                    attempt: number,
-                    partition,
-                    inputs: self.inputs(key, partition),
-                }
-            }
-        };
-        TaskReply {
-            id: &task.id,
-            job_id: &job.id,
-            work,
+                partitions,
+            };
+        }
+        let partition = key.task as usize - job.map_tasks;
+        let inputs = self.inputs(key, partition);
+        TaskReply::Reduce {
+            id,
+            job_id,
+            kind: "reduce",
+            attempt,
+            partition,
+            inputs,
         }
     }
 
@@ -186,12 +192,9 @@ impl Master {
                 }
             }
             None => {
-                let latest = self
-                    .workers
-                    .find(failed_id)
-                    .and_then(|worker| self.workers.holdings(worker));
-                for (_, key) in latest
-                    .map(|holdings| holdings.latest.clone())
+                let failed = self.workers.find(failed_id);
+                for key in failed
+                    .map(|failed| self.held(failed, Jobs::is_latest))
                     .unwrap_or_default()
                 {
                     moved.extend(self.move_task(key, failed_id, healthy_id).then_some(key));

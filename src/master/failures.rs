@@ -2,8 +2,9 @@
 
 use super::Master;
 use super::events::{Event, Names};
+use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
-use super::workers::WorkerKey;
+use super::workers::{Assignment, Holdings, WorkerKey};
 use crate::wire::{Error, ErrorCode, Reply};
 
 impl Master {
@@ -47,9 +48,10 @@ impl Master {
     fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(Box<str>, Names) -> Event) {
         let first_event = self.events.len();
         let mut requeued = Names::default();
-        let (mut live, outputs) = self.workers.fail(worker);
-        live.sort_by_key(|key| self.jobs.task(*key).order);
-        for key in live {
+        self.workers.fail(worker);
+        for key in self.held(worker, |jobs, assignment| {
+            jobs.live_number(assignment).is_some()
+        }) {
             // What was lost before may have ended the job, and this attempt with it.
             if let Some(number) = self.jobs.task(key).live_on(worker) {
                 self.end_attempt(key, number, End::Lost);
@@ -58,7 +60,7 @@ impl Master {
                 }
             }
         }
-        for (_, key) in outputs {
+        for key in self.held(worker, Jobs::is_output) {
             if self.is_output_lost_with(worker, key) && self.lose_output(key) {
                 requeued.push(&self.jobs.task(key).id);
             }
@@ -68,12 +70,32 @@ impl Master {
             .insert(first_event, || event(id.into(), requeued));
     }
 
+    /// The tasks of those attempts of a worker that concern it in some way, in task order.
+    pub(super) fn held(
+        &self,
+        worker: WorkerKey,
+        concerns: impl Fn(&Jobs, Assignment) -> bool,
+    ) -> Vec<TaskKey> {
+        let Some(Holdings { live, latest, .. }) = self.workers.holdings(worker) else {
+            return Vec::new();
+        };
+        let mut tasks: Vec<TaskKey> = live
+            .iter()
+            .chain(latest.iter())
+            .filter(|assignment| concerns(&self.jobs, *assignment))
+            .map(|assignment| assignment.task)
+            .collect();
+        tasks.sort_unstable_by_key(|key| self.jobs.task(*key).order);
+        tasks.dedup();
+        tasks
+    }
+
     fn is_output_lost_with(&self, worker: WorkerKey, key: TaskKey) -> bool {
-        let task = self.jobs.task(key);
-        let lives_there = task
-            .result
-            .as_ref()
-            .is_some_and(|result| task.attempt(result.attempt).worker == worker);
+        let lives_there = self
+            .jobs
+            .task(key)
+            .winner()
+            .is_some_and(|winner| winner.worker == worker);
         lives_there && self.jobs.job(key).outputs_live_on_workers()
     }
 }

@@ -5,6 +5,7 @@ use super::events::Event;
 use super::index::Index;
 use super::snapshot::{mark_used, retain_used};
 use super::tasks::{Kind, Task, TaskKey, TaskState};
+use super::workers::Assignment;
 use crate::wire::{
     Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Reply, TaskCounts, TaskSpec,
 };
@@ -177,6 +178,48 @@ impl Jobs {
 
     pub fn task_mut(&mut self, key: TaskKey) -> &mut Task {
         &mut self.jobs[key.job as usize].tasks[key.task as usize]
+    }
+
+    /// The task that is found there, if any is.
+    pub fn get(&self, key: TaskKey) -> Option<&Task> {
+        self.jobs
+            .get(key.job as usize)?
+            .tasks
+            .get(key.task as usize)
+    }
+
+    /// The number of that attempt, if it is live.
+    pub fn live_number(&self, Assignment { assigned, task }: Assignment) -> Option<u32> {
+        let task = self.get(task)?;
+        task.live
+            .iter()
+            .find(|number| task.attempt(*number).assigned == assigned)
+    }
+
+    /// Whether that attempt is the most recent one of an unfinished task.
+    pub fn is_latest(&self, Assignment { assigned, task }: Assignment) -> bool {
+        self.get(task).is_some_and(|task| {
+            task.state.is_unfinished()
+                && task
+                    .attempts
+                    .last()
+                    .is_some_and(|last| last.assigned == assigned)
+        })
+    }
+
+    /// Whether that attempt has made the accepted output of a map, and it is lost with its worker.
+    pub fn is_output(
+        &self,
+        Assignment {
+            assigned,
+            task: key,
+        }: Assignment,
+    ) -> bool {
+        self.get(key)
+            .and_then(Task::winner)
+            .is_some_and(|winner| winner.assigned == assigned)
+            && self.kind(key) == Kind::Map
+            && self.job(key).outputs_live_on_workers()
     }
 
     pub fn kind(&self, key: TaskKey) -> Kind {
@@ -451,37 +494,14 @@ impl Master {
         for task in &self.jobs.jobs[number as usize].tasks {
             self.tasks.remove(&task.id, |key| &self.jobs.task(key).id);
         }
-        let job = self.jobs.remove(number);
-        for (task, at) in job.tasks.iter().zip(0..) {
-            let entry = (
-                task.order,
-                TaskKey {
-                    job: number,
-                    task: at,
-                },
-            );
-            for number in task.live.iter() {
-                let attempt = task.attempt(number);
-                self.workers
-                    .holdings_mut(attempt.worker)
-                    .live
-                    .remove(&attempt.assigned);
-            }
-            if let Some(result) = &task.result {
-                self.workers
-                    .holdings_mut(task.attempt(result.attempt).worker)
-                    .outputs
-                    .remove(&entry);
-            }
-            if let Some(latest) = task.attempts.last() {
-                self.workers
-                    .holdings_mut(latest.worker)
-                    .latest
-                    .remove(&entry);
-            }
-            for attempt in &task.attempts {
-                self.workers.forget_attempt(attempt.worker);
-            }
+        for attempt in self
+            .jobs
+            .remove(number)
+            .tasks
+            .iter()
+            .flat_map(|task| &task.attempts)
+        {
+            self.workers.forget_attempt(attempt.worker);
         }
         Ok(Reply::JobRemoved { job_id: id })
     }

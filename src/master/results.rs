@@ -3,10 +3,14 @@
 use super::Master;
 use super::events::{Event, Names};
 use super::jobs::JobState;
-use super::tasks::{End, Kind, TaskKey, TaskResult, TaskState};
+use super::tasks::{Attempt, End, Kind, TaskKey, TaskResult, TaskState};
+use super::workers::Assignment;
 use crate::wire::{Error, ErrorCode, Json, LostInput, Reply, read_array};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// So many of a worker's attempts are looked at before all tasks are.
+const LOOK_AT_FIRST: usize = 4;
 
 /// Which attempt a worker reports on.
 #[derive(Debug)]
@@ -65,14 +69,16 @@ impl Master {
         self.counters.completed += 1;
         self.finish(key, TaskState::Completed);
         let task = self.jobs.task_mut(key);
-        let winner = task.attempt(result.attempt).worker;
-        let order = task.order;
+        let &Attempt {
+            worker, assigned, ..
+        } = task.attempt(result.attempt);
         task.result = Some(Box::new(result));
-        if self.jobs.kind(key) == Kind::Map && self.jobs.job(key).outputs_live_on_workers() {
-            self.workers
-                .holdings_mut(winner)
-                .outputs
-                .insert((order, key));
+        let assignment = Assignment {
+            assigned,
+            task: key,
+        };
+        if self.jobs.is_output(assignment) {
+            self.hold_latest(worker, assignment);
         }
         self.complete_job_if_done(key.job);
     }
@@ -131,7 +137,21 @@ impl Master {
     }
 
     fn find_reported(&self, report: &Reported<'_>) -> Result<TaskKey, Error> {
-        self.find_task(&report.task_id)
+        // A worker mostly reports on what it runs, which is found faster than one task among all.
+        let worker = self.workers.find(&report.worker_id);
+        let runs = worker
+            .and_then(|worker| self.workers.holdings(worker))
+            .map(|holdings| holdings.live.iter());
+        runs.into_iter()
+            .flatten()
+            .take(LOOK_AT_FIRST)
+            .map(|assignment| assignment.task)
+            .find(|key| {
+                self.jobs
+                    .get(*key)
+                    .is_some_and(|task| *task.id == *report.task_id)
+            })
+            .or_else(|| self.find_task(&report.task_id))
             .ok_or_else(|| super::unknown_task(&report.task_id))
     }
 

@@ -3,6 +3,7 @@
 use super::Master;
 use super::jobs::lane_of;
 use super::tasks::{Kind, TaskKey};
+use super::workers::Assignment;
 use super::{Index, Queue};
 
 impl Master {
@@ -48,31 +49,19 @@ impl Master {
                 if let Some(rank) = task.backup {
                     self.backups.insert(lane, rank, key);
                 }
-                let entry = (task.order, key);
-                for attempt in &task.attempts {
-                    self.workers.holdings_mut(attempt.worker).attempts += 1;
-                }
-                for live in task.live.iter() {
-                    let attempt = task.attempt(live);
-                    self.workers
-                        .holdings_mut(attempt.worker)
-                        .live
-                        .insert(attempt.assigned, key);
-                }
-                if let Some(latest) = task.attempts.last()
-                    && task.state.is_unfinished()
-                {
-                    self.workers
-                        .holdings_mut(latest.worker)
-                        .latest
-                        .insert(entry);
-                }
-                if let Some(result) = &task.result
-                    && job.kind(at) == Kind::Map
-                    && job.outputs_live_on_workers()
-                {
-                    let winner = task.attempt(result.attempt).worker;
-                    self.workers.holdings_mut(winner).outputs.insert(entry);
+                for (number, attempt) in (1..).zip(&task.attempts) {
+                    let holdings = self.workers.holdings_mut(attempt.worker);
+                    holdings.attempts += 1;
+                    let assignment = Assignment {
+                        assigned: attempt.assigned,
+                        task: key,
+                    };
+                    if task.live.iter().any(|live| live == number) {
+                        holdings.live.push(assignment, |_| true);
+                    }
+                    if self.jobs.is_latest(assignment) || self.jobs.is_output(assignment) {
+                        holdings.latest.push(assignment, |_| true);
+                    }
                 }
             }
             let is_open = job.is_open(Kind::Reduce);
@@ -80,6 +69,7 @@ impl Master {
             self.backups
                 .set_open(lane_of(number, Kind::Reduce), is_open);
         }
+        self.workers.sort_holdings();
     }
 }
 

@@ -8,7 +8,7 @@ use super::Master;
 use super::events::Event;
 use super::jobs::JobState;
 use super::queue::Rank;
-use super::workers::WorkerKey;
+use super::workers::{Assignment, WorkerKey};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -215,6 +215,13 @@ impl Task {
         (Some(attempt.worker) == worker).then_some(number)
     }
 
+    /// The attempt whose result was accepted.
+    pub fn winner(&self) -> Option<&Attempt> {
+        self.result
+            .as_deref()
+            .map(|result| self.attempt(result.attempt))
+    }
+
     /// The accepted output.
     pub fn output(&self) -> Option<&RawValue> {
         self.result.as_deref().map(|result| &*result.output)
@@ -256,7 +263,6 @@ impl Master {
     ) -> u32 {
         self.leave_queue(key);
         self.drop_backup(key);
-        self.leave_latest(key);
         let assigned = self.next_assigned;
         self.next_assigned += 1;
         self.counters.started += 1;
@@ -271,11 +277,16 @@ impl Master {
         });
         let number = u32::try_from(task.attempts.len()).expect("memory ends before the numbers do");
         task.live.add(number);
-        let order = task.order;
         let holdings = self.workers.holdings_mut(worker);
         holdings.attempts += 1;
-        holdings.live.insert(assigned, key);
-        holdings.latest.insert((order, key));
+        let assignment = Assignment {
+            assigned,
+            task: key,
+        };
+        holdings
+            .live
+            .push(assignment, |other| self.jobs.live_number(other).is_some());
+        self.hold_latest(worker, assignment);
         self.set_state(key, TaskState::Running);
         number
     }
@@ -284,11 +295,7 @@ impl Master {
     pub(super) fn end_attempt(&mut self, key: TaskKey, number: u32, end: End) {
         let task = self.jobs.task_mut(key);
         task.live.remove(number);
-        let &Attempt {
-            worker,
-            assigned,
-            fetched,
-        } = task.attempt(number);
+        let fetched = task.attempt(number).fetched;
         match end {
             End::WithTask | End::WithoutInputs => {}
             End::Failed => {
@@ -300,7 +307,6 @@ impl Master {
                 self.counters.lost += 1;
             }
         }
-        self.workers.holdings_mut(worker).live.remove(&assigned);
     }
 
     /// Queues an unfinished task again when no attempt of it is live; or gives it up, when its limits are
@@ -325,7 +331,6 @@ impl Master {
     pub(super) fn finish(&mut self, key: TaskKey, state: TaskState) {
         self.leave_queue(key);
         self.drop_backup(key);
-        self.leave_latest(key);
         for number in self.jobs.task(key).live.iter() {
             self.end_attempt(key, number, End::WithTask);
         }
@@ -361,25 +366,32 @@ impl Master {
     /// Takes back the result of a map, whose output is lost. Returns whether it was queued again.
     pub(super) fn lose_output(&mut self, key: TaskKey) -> bool {
         let task = self.jobs.task_mut(key);
-        let Some(result) = task.result.take() else {
-            return false;
-        };
-        let order = task.order;
-        let winner = task.attempt(result.attempt).worker;
-        let latest = task
-            .attempts
-            .last()
-            .map_or(winner, |attempt| attempt.worker);
-        self.workers
-            .holdings_mut(winner)
-            .outputs
-            .remove(&(order, key));
-        self.workers
-            .holdings_mut(latest)
-            .latest
-            .insert((order, key));
+        task.result = None;
+        if let Some(&Attempt {
+            worker, assigned, ..
+        }) = task.attempts.last()
+        {
+            self.hold_latest(
+                worker,
+                Assignment {
+                    assigned,
+                    task: key,
+                },
+            );
+        }
         self.set_state(key, TaskState::Idle);
         self.settle(key)
+    }
+
+    /// Notes with a worker that an attempt of it is the most recent one of its task, or its result is
+    /// accepted. It may be noted already.
+    pub(super) fn hold_latest(&mut self, worker: WorkerKey, assignment: Assignment) {
+        let jobs = &self.jobs;
+        let concerns = |other| jobs.is_latest(other) || jobs.is_output(other);
+        self.workers
+            .holdings_mut(worker)
+            .latest
+            .push(assignment, concerns);
     }
 
     pub(super) fn enter_queue(&mut self, key: TaskKey, rank: Rank) {
@@ -399,18 +411,6 @@ impl Master {
         let lane = self.jobs.lane(key);
         if let Some(rank) = self.jobs.task_mut(key).backup.take() {
             self.backups.remove(lane, rank);
-        }
-    }
-
-    /// Takes a task from the unfinished ones of the worker that had its most recent attempt.
-    fn leave_latest(&mut self, key: TaskKey) {
-        let task = self.jobs.task(key);
-        if let Some(latest) = task.attempts.last() {
-            let (worker, order) = (latest.worker, task.order);
-            self.workers
-                .holdings_mut(worker)
-                .latest
-                .remove(&(order, key));
         }
     }
 

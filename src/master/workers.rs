@@ -4,16 +4,13 @@ use super::index::Index;
 use super::snapshot::{mark_used, retain_used};
 use super::tasks::TaskKey;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 
 /// A worker's number: dense, and used again once nothing refers to it.
 pub type WorkerKey = u32;
 
 /// Before any time that can be heard.
 const NEVER: i64 = i64::MIN;
-
-/// A set of tasks in task order.
-pub type TaskSet = BTreeSet<(u64, TaskKey)>;
 
 /// All workers. The times stand in a row of their own, so that a failure check walks over plain integers.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -34,6 +31,10 @@ pub struct Workers {
     /// Numbers that nothing refers to.
     #[serde(skip)]
     free: Vec<WorkerKey>,
+    /// Who may be heard next: who became known after the one heard last. Workers that send at regular
+    /// intervals are heard in the same order over and over.
+    #[serde(skip)]
+    next: WorkerKey,
 }
 
 /// What is asked of a worker seldom.
@@ -68,12 +69,54 @@ enum Health {
 pub struct Holdings {
     /// How many attempts were ever given to the worker, and are still remembered.
     pub attempts: usize,
-    /// Its live attempts, in the order in which they were assigned.
-    pub live: BTreeMap<u64, TaskKey>,
-    /// The unfinished tasks whose most recent attempt is or was on it.
-    pub latest: TaskSet,
-    /// The map tasks whose outputs live on it and are lost with it.
-    pub outputs: TaskSet,
+    /// Those of them that may be live, in the order in which they were assigned.
+    pub live: Assignments,
+    /// Those that may be the most recent ones of unfinished tasks, or may have made outputs that live here.
+    pub latest: Assignments,
+}
+
+/// An attempt by its place in the order of all assignments, which no other attempt has, and its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    pub assigned: u64,
+    pub task: TaskKey,
+}
+
+/// Attempts that concern a worker for some reason, or did once. None is taken out when the reason goes:
+/// whoever reads the list asks the tasks. It is swept when it has doubled since, so that an attempt costs
+/// the same however many there are.
+#[derive(Debug, Default)]
+pub struct Assignments {
+    list: VecDeque<Assignment>,
+    sweep_at: usize,
+}
+
+impl Assignments {
+    /// Appends an attempt. `concerns` tells which others still do.
+    pub fn push(&mut self, assignment: Assignment, concerns: impl Fn(Assignment) -> bool) {
+        if self.list.len() >= self.sweep_at {
+            self.list.retain(|assignment| concerns(*assignment));
+            self.sweep_at = 2 * self.list.len() + 4;
+        }
+        self.list.push_back(assignment);
+    }
+
+    /// Takes out the first attempts, up to one that still concerns the worker.
+    pub fn sweep_front(&mut self, concerns: impl Fn(Assignment) -> bool) {
+        while self.list.front().is_some_and(|first| !concerns(*first)) {
+            self.list.pop_front();
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Assignment> {
+        self.list.iter().copied()
+    }
+
+    fn sort(&mut self) {
+        self.list
+            .make_contiguous()
+            .sort_unstable_by_key(|assignment| assignment.assigned);
+    }
 }
 
 /// What hearing a worker changed.
@@ -146,7 +189,12 @@ impl Workers {
     /// Hears from a worker at its `timestamp`: it is known and healthy from now on. A time that is not later
     /// than the last one does not move it back.
     pub fn hear(&mut self, id: &str, timestamp: i64) -> (WorkerKey, Heard) {
-        let key = self.find_or_add(id);
+        let key = if self.is_known_as(self.next, id) {
+            self.next
+        } else {
+            self.find_or_add(id)
+        };
+        self.next = key + 1;
         let at = key as usize;
         self.last_heartbeat[at] = self.last_heartbeat[at].max(timestamp);
         let heard = match self.vitals[at].health {
@@ -204,20 +252,12 @@ impl Workers {
         i128::from(now) - i128::from(self.last_heartbeat[worker as usize])
     }
 
-    /// Marks a worker as failed. Returns what it loses by that: its live attempts, and its outputs. One that
-    /// has failed before has neither.
-    pub fn fail(&mut self, worker: WorkerKey) -> (Vec<TaskKey>, TaskSet) {
+    /// Marks a worker as failed.
+    pub fn fail(&mut self, worker: WorkerKey) {
         let health = &mut self.vitals[worker as usize].health;
         if *health == Health::Healthy {
             *health = Health::Failed;
             self.failed += 1;
-        }
-        match &mut self.workers[worker as usize].holdings {
-            Some(holdings) => (
-                holdings.live.values().copied().collect(),
-                std::mem::take(&mut holdings.outputs),
-            ),
-            None => (Vec::new(), TaskSet::new()),
         }
     }
 
@@ -282,8 +322,20 @@ impl Workers {
             self.index.insert(&worker.id, number);
             worker.holdings = None;
         }
+        self.next = 0;
         for (place, worker) in (0..).zip(self.known.iter().flatten()) {
             self.workers[*worker as usize].place = place;
+        }
+    }
+
+    /// Puts what the workers hold in order, once all of it was told.
+    pub fn sort_holdings(&mut self) {
+        for holdings in self
+            .workers
+            .iter_mut()
+            .filter_map(|worker| worker.holdings.as_deref_mut())
+        {
+            holdings.live.sort();
         }
     }
 
@@ -307,6 +359,12 @@ impl Workers {
             self.workers[worker as usize].holdings = None;
             self.free_if_unused(worker);
         }
+    }
+
+    fn is_known_as(&self, worker: WorkerKey, id: &str) -> bool {
+        let at = worker as usize;
+        self.workers.get(at).is_some_and(|worker| *worker.id == *id)
+            && self.vitals[at].health != Health::Unknown
     }
 
     fn append_to_known(&mut self, worker: WorkerKey) {

@@ -91,29 +91,26 @@ impl From<Error> for Reply<'_> {
     }
 }
 
-/// An attempt that is handed to a worker, with all that it needs to run it.
+/// The `task` of `task_assigned`: an attempt, with all that a worker needs to run it.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Work<'a> {
+#[serde(untagged)]
+pub enum TaskReply<'a> {
     Map {
+        id: &'a str,
+        job_id: &'a str,
+        kind: &'static str,
         attempt: u32,
         chunk: &'a RawValue,
         partitions: usize,
     },
     Reduce {
+        id: &'a str,
+        job_id: &'a str,
+        kind: &'static str,
         attempt: u32,
         partition: usize,
         inputs: Vec<Input<'a>>,
     },
-}
-
-/// The `task` of `task_assigned`.
-#[derive(Debug, Serialize)]
-pub struct TaskReply<'a> {
-    pub id: &'a str,
-    pub job_id: &'a str,
-    #[serde(flatten)]
-    pub work: Work<'a>,
 }
 
 /// A map's output for one partition, its winning attempt, and the worker on which the output lives.
