@@ -41,19 +41,46 @@ struct Checksum(u64);
 impl Checksum {
     const START: Self = Self(0);
 
-    /// The checksum with one record more. Each step is one-to-one in the state and in the eight bytes that it
-    /// takes in: damage within one of these words is always seen, any other nearly always.
+    /// The checksum with one record more.
     fn with(self, record: &[u8]) -> Self {
-        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-        let step = |state: u64, word: u64| (state.rotate_left(5) ^ word).wrapping_mul(FACTOR);
         let (words, rest) = record.as_chunks::<8>();
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        let state = words
+        words
             .iter()
-            .fold(self.0, |state, word| step(state, u64::from_le_bytes(*word)));
-        let state = step(step(state, u64::from_le_bytes(last)), record.len() as u64);
-        Self(state ^ state >> 32)
+            .fold(self, |sum, word| sum.step(*word))
+            .finish(rest, record.len())
+    }
+
+    /// Whether some beginning of `line` is a whole record.
+    fn is_in(self, line: &[u8]) -> bool {
+        let Some((_, record)) = line.split_at_checked(PREFIX_BYTES) else {
+            return false;
+        };
+        let mut sum = self;
+        for (at, word) in record.chunks(8).enumerate() {
+            let is_whole =
+                |rest| line.starts_with(&sum.finish(&word[..rest], 8 * at + rest).to_hex());
+            if (0..word.len()).any(is_whole) {
+                return true;
+            }
+            if let Ok(word) = word.try_into() {
+                sum = sum.step(word);
+            }
+        }
+        false
+    }
+
+    /// Takes in eight bytes. This is one-to-one in the sum and in the bytes, so that damage within one such word is
+    /// always seen; and it brings each bit down as well as up, so that damage to the next word does not undo it.
+    fn step(self, word: [u8; 8]) -> Self {
+        let product = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self(product ^ product >> 32)
+    }
+
+    /// Takes in what is left of a record, less than eight bytes, and its length.
+    fn finish(self, rest: &[u8], length: usize) -> Self {
+        let mut word = [0; 8];
+        word[..rest.len()].copy_from_slice(rest);
+        self.step(word).step((length as u64).to_le_bytes())
     }
 
     fn to_hex(self) -> [u8; 16] {
@@ -93,9 +120,10 @@ impl Recorder {
     pub fn snapshot(service: &mut Service) -> serde_json::Result<Self> {
         service.master.forget_unused();
         let mut recorder = Self::new();
-        let mut snapshot = b"!snapshot ".to_vec();
-        serde_json::to_writer(&mut snapshot, service)?;
-        recorder.append(&snapshot);
+        let start = recorder.begin();
+        recorder.records.extend_from_slice(b"!snapshot ");
+        serde_json::to_writer(&mut recorder.records, service)?;
+        recorder.end(start);
         recorder.set_msg_ids_aside(service);
         Ok(recorder)
     }
@@ -117,10 +145,22 @@ impl Recorder {
     }
 
     fn append(&mut self, record: &[u8]) {
-        self.checksum = self.checksum.with(record);
-        self.records.extend_from_slice(&self.checksum.to_hex());
-        self.records.push(b' ');
+        let start = self.begin();
         self.records.extend_from_slice(record);
+        self.end(start);
+    }
+
+    /// Begins a record; returns where its line starts.
+    fn begin(&mut self) -> usize {
+        self.records.extend_from_slice(b"0123456789abcdef ");
+        self.records.len() - PREFIX_BYTES
+    }
+
+    /// Ends the record whose line starts there.
+    fn end(&mut self, start: usize) {
+        let (checksum, record) = self.records[start..].split_at_mut(PREFIX_BYTES - 1);
+        self.checksum = self.checksum.with(&record[1..]);
+        checksum.copy_from_slice(&self.checksum.to_hex());
         self.records.push(b'\n');
     }
 }
@@ -249,11 +289,8 @@ impl Recovery {
             None => (line, false),
         };
         let Some(record) = self.check(line) else {
-            // A line without its end is torn, unless all but its end is there.
-            let is_whole = line
-                .split_last()
-                .is_some_and(|(_, line)| self.check(line).is_some());
-            return if is_ended || is_whole {
+            // A line without its end is torn; but one that begins with a whole record has had an end.
+            return if is_ended || self.recorder.checksum.is_in(line) {
                 Err(damage("its checksum is wrong"))
             } else {
                 Ok(false)

@@ -46,7 +46,7 @@ pub fn run_node(
             has_more = node.answer_some();
             if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
                 journal.write(recorder)?;
-                if let Err(error) = journal.compact_if_long(&mut node.service, recorder) {
+                if let Some(error) = journal.compact_if_long(&mut node.service, recorder)? {
                     let _ = writeln!(node.log, "the journal is not compacted: {error:#}");
                 }
             }

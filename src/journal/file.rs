@@ -1,11 +1,12 @@
 //! A journal on a disk: one node at a time, one sync for all that is answered together, and a snapshot in its
 //! place when it has grown long.
 
-use super::{Recorder, Recovery, recover};
+use super::{HEADER, Recorder, Recovery, recover};
 use crate::service::Service;
-use anyhow::{Context as _, bail};
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, ErrorKind, Seek as _, SeekFrom, Write as _};
+use anyhow::{Context as _, bail, ensure};
+use names::{has_others, is_at, open_folder};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A journal is compacted once it is longer than this, in bytes, ...
@@ -16,6 +17,9 @@ const COMPACT_FROM_SNAPSHOTS: u64 = 4;
 
 /// An operating system writes about 2 GiB at once, at most.
 const MAX_WRITE_BYTES: usize = 1 << 30;
+
+/// A buffer that grew beyond this many bytes is given back.
+const SPARE_BYTES: usize = 1 << 20;
 
 /// When what was written is made to survive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +34,10 @@ pub enum Sync {
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    /// Where it really is, behind links.
     path: PathBuf,
+    /// The folder that it is in, to be synced after a change of names.
+    folder: Option<File>,
     sync: Sync,
     /// Length of the file, in bytes.
     bytes: u64,
@@ -47,67 +54,113 @@ impl Journal {
         // A torn record was never acknowledged.
         file.set_len(recovery.bytes)?;
         file.seek(SeekFrom::End(0))?;
+        let path = fs::canonicalize(path)?;
+        let folder = open_folder(&path)?;
+        sync_folder(folder.as_ref())?;
+        let bytes = recovery.bytes;
         let mut journal = Self {
             file,
-            path: path.to_owned(),
+            path,
+            folder,
             sync,
-            bytes: recovery.bytes,
+            bytes,
             compact_from_bytes: 0,
         };
         journal.set_compaction(recovery.snapshot_bytes);
-        sync_folder(path)?;
+        // What a compaction left when it was killed would only take up space.
+        if is_leftover(&journal.aside()) {
+            let _ = fs::remove_file(journal.aside());
+        }
         Ok((journal, recovery))
     }
 
     /// Writes the records that stand in `recorder`. Those that were not written must not be acknowledged.
     pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
-        let records = &recorder.records;
-        if records.is_empty() {
+        if recorder.records.is_empty() {
             return Ok(());
         }
-        write_whole(&self.file, records).context("cannot write to the journal")?;
+        write_whole(&self.file, &recorder.records).context("cannot write to the journal")?;
         if recorder.must_sync && self.sync == Sync::Batch {
             self.file.sync_data().context("cannot sync the journal")?;
         }
-        self.bytes += records.len() as u64;
+        self.bytes += recorder.records.len() as u64;
         recorder.records.clear();
+        recorder.records.shrink_to(SPARE_BYTES);
         recorder.must_sync = false;
         Ok(())
     }
 
-    /// Puts a snapshot in the place of a journal that has grown long. When that fails the journal goes on as
-    /// it is, and it is tried again when it is twice as long. A kill at any point loses nothing.
+    /// Puts a snapshot in the place of a journal that has grown long. A kill at any point loses nothing. When it fails, `Ok` has why:
+    /// the journal goes on as it is, and it is tried again when it is twice as long. Errors: nobody knows what
+    /// a power loss would leave, so that nothing more may be acknowledged.
     pub fn compact_if_long(
         &mut self,
         service: &mut Service,
         recorder: &mut Recorder,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<anyhow::Error>> {
         if self.bytes <= self.compact_from_bytes {
-            return Ok(());
+            return Ok(None);
         }
         self.compact_from_bytes = 2 * self.bytes;
-        let mut snapshot = Recorder::snapshot(service)?;
-        let mut aside = self.path.clone().into_os_string();
-        aside.push(".new");
-        let aside = PathBuf::from(aside);
-        let file = File::create(&aside).context("cannot write a snapshot aside")?;
-        file.try_lock()?;
-        let mut journal = Self {
-            file,
-            path: self.path.clone(),
-            sync: Sync::Batch,
-            bytes: 0,
-            compact_from_bytes: 0,
+        let aside = self.aside();
+        let (file, snapshot) = match self.write_aside(&aside, service) {
+            Ok(written) => written,
+            Err(error) => return Ok(Some(error)),
         };
-        journal.write(&mut snapshot)?;
-        std::fs::rename(&aside, &self.path)
-            .context("cannot put the snapshot in the journal's place")?;
-        sync_folder(&self.path)?;
-        journal.set_compaction(journal.bytes);
-        journal.sync = self.sync;
-        *self = journal;
+        if let Err(error) = fs::rename(&aside, &self.path) {
+            let _ = fs::remove_file(&aside);
+            return Ok(Some(error.into()));
+        }
+        self.file = file;
+        self.bytes = self.file.metadata()?.len();
+        self.set_compaction(self.bytes);
         *recorder = snapshot;
-        Ok(())
+        sync_folder(self.folder.as_ref())?;
+        Ok(None)
+    }
+
+    /// Writes a snapshot beside the journal, ready to take its place.
+    fn write_aside(&self, aside: &Path, service: &mut Service) -> anyhow::Result<(File, Recorder)> {
+        ensure!(
+            is_at(&self.path, &self.file)?,
+            "another file is at its place"
+        );
+        ensure!(
+            !has_others(&self.file)?,
+            "it has more than one name, and only one would be the snapshot's"
+        );
+        if is_leftover(aside) {
+            fs::remove_file(aside)?;
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(aside)
+            .with_context(|| format!("cannot create {}", aside.display()))?;
+        let mut write = || {
+            file.try_lock()?;
+            file.set_permissions(self.file.metadata()?.permissions())?;
+            let mut snapshot = Recorder::snapshot(service)?;
+            write_whole(&file, &snapshot.records).context("cannot write the snapshot")?;
+            file.sync_all().context("cannot sync the snapshot")?;
+            snapshot.records = Vec::new();
+            snapshot.must_sync = false;
+            Ok(snapshot)
+        };
+        match write() {
+            Ok(snapshot) => Ok((file, snapshot)),
+            Err(error) => {
+                let _ = fs::remove_file(aside);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where a snapshot is written before it takes the journal's place.
+    fn aside(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".mapreduce-master-compaction");
+        name.into()
     }
 
     fn set_compaction(&mut self, snapshot_bytes: u64) {
@@ -115,8 +168,8 @@ impl Journal {
     }
 }
 
-/// Like `write_all`, but takes a write that was cut short for what it is: a disk or a limit is full. To try the
-/// rest would kill the node where the limit is on the file's size.
+/// Like `write_all`, but takes a write that was cut short for what it is: a disk or a limit is full. To try
+/// the rest would kill the node where the limit is on the file's size.
 fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     for piece in bytes.chunks(MAX_WRITE_BYTES) {
         let count = loop {
@@ -140,9 +193,7 @@ fn open_locked(path: &Path) -> anyhow::Result<File> {
             .create(true)
             .truncate(false)
             .open(path)?;
-        if !file.metadata()?.is_file() {
-            bail!("it is not a regular file");
-        }
+        ensure!(file.metadata()?.is_file(), "it is not a regular file");
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("it is in use by another node"),
@@ -155,29 +206,68 @@ fn open_locked(path: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// Whether a file is what a compaction leaves when it is killed: a journal, or the beginning of one, that
+/// nobody uses.
+fn is_leftover(path: &Path) -> bool {
+    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let Some(file) = File::open(path).ok().filter(|_| is_file) else {
+        return false;
+    };
+    let mut header = Vec::new();
+    let is_read = (&file)
+        .take(HEADER.len() as u64)
+        .read_to_end(&mut header)
+        .is_ok();
+    is_read && HEADER.as_bytes().starts_with(&header) && file.try_lock().is_ok()
+}
+
+/// Makes names in a folder survive a power loss.
+fn sync_folder(folder: Option<&File>) -> anyhow::Result<()> {
+    folder
+        .map_or(Ok(()), File::sync_all)
+        .context("cannot sync the journal's folder")
+}
+
+/// What is asked of a file that Unix tells, and that on other systems cannot happen to one that is open.
 #[cfg(unix)]
-fn is_at(path: &Path, file: &File) -> anyhow::Result<bool> {
+mod names {
+    use std::fs::{self, File};
+    use std::io;
     use std::os::unix::fs::MetadataExt as _;
-    let (there, here) = (std::fs::metadata(path)?, file.metadata()?);
-    Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
+    use std::path::Path;
+
+    /// The folder of a file, to be synced.
+    pub fn open_folder(path: &Path) -> io::Result<Option<File>> {
+        File::open(path.parent().unwrap_or(Path::new("/"))).map(Some)
+    }
+
+    /// Whether that file is found at that path.
+    pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+        let (there, here) = (fs::metadata(path)?, file.metadata()?);
+        Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
+    }
+
+    /// Whether the file has more than one name.
+    pub fn has_others(file: &File) -> io::Result<bool> {
+        Ok(file.metadata()?.nlink() > 1)
+    }
 }
 
 #[cfg(not(unix))]
-fn is_at(_: &Path, _: &File) -> anyhow::Result<bool> {
-    // Elsewhere a file that is open is not replaced.
-    Ok(true)
-}
+mod names {
+    use std::fs::File;
+    use std::io;
+    use std::path::Path;
 
-/// Makes a file's name survive a power loss.
-fn sync_folder(path: &Path) -> anyhow::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    if cfg!(unix) {
-        File::open(folder)?
-            .sync_all()
-            .context("cannot sync the journal's folder")?;
+    pub fn open_folder(_: &Path) -> io::Result<Option<File>> {
+        Ok(None)
     }
-    Ok(())
+
+    pub fn is_at(_: &Path, _: &File) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    pub fn has_others(_: &File) -> io::Result<bool> {
+        Ok(false)
+    }
 }

@@ -31,10 +31,9 @@ pub struct Workers {
     /// Numbers that nothing refers to.
     #[serde(skip)]
     free: Vec<WorkerKey>,
-    /// Who may be heard next: who became known after the one heard last. Workers that send at regular
-    /// intervals are heard in the same order over and over.
+    /// Who was heard last.
     #[serde(skip)]
-    next: WorkerKey,
+    last_heard: WorkerKey,
 }
 
 /// What is asked of a worker seldom.
@@ -130,8 +129,20 @@ pub enum Heard {
 impl Workers {
     /// The worker of that id, known or only a name.
     pub fn find(&self, id: &str) -> Option<WorkerKey> {
-        self.index
-            .find(id, |worker| &self.workers[worker as usize].id)
+        // Workers that send at regular intervals are heard in the same order over and over, and one that is
+        // busy is heard again: to look there first costs little. A number that is free has the empty name.
+        let is_it = |worker: &WorkerKey| {
+            self.workers
+                .get(*worker as usize)
+                .is_some_and(|worker| *worker.id == *id && !id.is_empty())
+        };
+        [self.last_heard, self.last_heard.wrapping_add(1)]
+            .into_iter()
+            .find(is_it)
+            .or_else(|| {
+                self.index
+                    .find(id, |worker| &self.workers[worker as usize].id)
+            })
     }
 
     /// The known worker of that id.
@@ -189,12 +200,8 @@ impl Workers {
     /// Hears from a worker at its `timestamp`: it is known and healthy from now on. A time that is not later
     /// than the last one does not move it back.
     pub fn hear(&mut self, id: &str, timestamp: i64) -> (WorkerKey, Heard) {
-        let key = if self.is_known_as(self.next, id) {
-            self.next
-        } else {
-            self.find_or_add(id)
-        };
-        self.next = key + 1;
+        let key = self.find_or_add(id);
+        self.last_heard = key;
         let at = key as usize;
         self.last_heartbeat[at] = self.last_heartbeat[at].max(timestamp);
         let heard = match self.vitals[at].health {
@@ -322,7 +329,7 @@ impl Workers {
             self.index.insert(&worker.id, number);
             worker.holdings = None;
         }
-        self.next = 0;
+        self.last_heard = 0;
         for (place, worker) in (0..).zip(self.known.iter().flatten()) {
             self.workers[*worker as usize].place = place;
         }
@@ -359,12 +366,6 @@ impl Workers {
             self.workers[worker as usize].holdings = None;
             self.free_if_unused(worker);
         }
-    }
-
-    fn is_known_as(&self, worker: WorkerKey, id: &str) -> bool {
-        let at = worker as usize;
-        self.workers.get(at).is_some_and(|worker| *worker.id == *id)
-            && self.vitals[at].health != Health::Unknown
     }
 
     fn append_to_known(&mut self, worker: WorkerKey) {
