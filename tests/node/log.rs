@@ -1,0 +1,229 @@
+//! The log on stderr, for people: one line an event, with the line of the input that caused it.
+
+use crate::process::run;
+
+const W1: &str = r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1000}"#;
+const W2: &str = r#"{"type": "heartbeat", "worker_id": "w2", "timestamp": 99000}"#;
+const CHECK: &str = r#"{"type": "check_failures", "timeout_ms": 5000, "now": 100000}"#;
+const JOB: &str = r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "t1", "chunk": 1}, {"id": "t2", "chunk": 2}]}"#;
+const W1_REQUESTS: &str = r#"{"type": "request_task", "worker_id": "w1", "timestamp": 1000}"#;
+const REASSIGN: &str = r#"{"type": "reassign", "failed_worker": "w1", "healthy_worker": "w2"}"#;
+const INIT: &str = r#"{"src": "c1", "dest": "n1", "body": {"type": "init", "node_id": "n1"}}"#;
+
+/// Checks that `input` leaves one line of log for each of `expected`, with all the words of that in it, in order.
+#[track_caller]
+fn assert_logs(input: &[&str], expected: &[&[&str]]) {
+    let ended = run(&[], input.join("\n") + "\n");
+    ended.replies();
+    let log = ended.log();
+    let matches = log.len() == expected.len()
+        && log.iter().zip(expected).all(|(line, words)| {
+            let mut rest = *line;
+            words.iter().all(|word| match rest.split_once(word) {
+                Some((_, after)) => {
+                    rest = after;
+                    true
+                }
+                None => false,
+            })
+        });
+    assert!(matches, "expected\n{expected:#?}\ngot\n{log:#?}");
+}
+
+#[test]
+fn worker_joined() {
+    assert_logs(
+        &[W1, "", W2],
+        &[
+            &["line 1:", "\"w1\"", "joined"],
+            &["line 3:", "\"w2\"", "joined"],
+        ],
+    );
+}
+
+#[test]
+fn nothing_per_heartbeat() {
+    assert_logs(&[W1; 1000], &[&["line 1:", "joined"]]);
+}
+
+#[test]
+fn worker_failed_with_its_silence_and_what_was_queued_again() {
+    assert_logs(
+        &[JOB, W1_REQUESTS, W2, CHECK],
+        &[
+            &["line 2:", "\"w1\"", "joined"],
+            &["line 3:", "\"w2\"", "joined"],
+            &["line 4:", "\"w1\"", "failed", "99000 ms", "again", "\"t1\""],
+        ],
+    );
+}
+
+#[test]
+fn worker_failed_that_had_no_task() {
+    assert_logs(
+        &[W1, CHECK],
+        &[
+            &["line 1:"],
+            &["line 2:", "\"w1\"", "failed", "99000 ms", "nothing"],
+        ],
+    );
+}
+
+#[test]
+fn silence_is_exact_at_extreme_times() {
+    let heartbeat = W1.replace("1000", "-9223372036854775808");
+    let check = CHECK.replace("100000", "9223372036854775807");
+    assert_logs(
+        &[&heartbeat, &check],
+        &[
+            &["line 1:"],
+            &["line 2:", "failed", " 18446744073709551615 ms"],
+        ],
+    );
+}
+
+#[test]
+fn check_repeated_fails_nobody_anew() {
+    assert_logs(&[W1, CHECK, CHECK, CHECK], &[&["line 1:"], &["line 2:"]]);
+}
+
+#[test]
+fn worker_back_and_failed_anew() {
+    assert_logs(
+        &[W1, CHECK, W1, CHECK],
+        &[
+            &["line 1:", "joined"],
+            &["line 2:", "failed"],
+            &["line 3:", "\"w1\"", "back"],
+            &["line 4:", "failed"],
+        ],
+    );
+}
+
+#[test]
+fn worker_removed_with_what_was_queued_again() {
+    let remove = r#"{"type": "remove_worker", "worker_id": "w1"}"#;
+    assert_logs(
+        &[JOB, W1_REQUESTS, remove],
+        &[
+            &["line 2:", "joined"],
+            &["line 3:", "\"w1\"", "left", "again", "\"t1\""],
+        ],
+    );
+}
+
+#[test]
+fn tasks_reassigned() {
+    assert_logs(
+        &[JOB, W1_REQUESTS, W2, REASSIGN, REASSIGN],
+        &[
+            &["line 2:", "\"w1\"", "joined"],
+            &["line 3:", "\"w2\"", "joined"],
+            &["line 4:", "reassigned", "\"w1\"", "\"w2\"", "\"t1\""],
+        ],
+    );
+}
+
+#[test]
+fn worker_joins_by_a_reassignment() {
+    assert_logs(
+        &[JOB, W1_REQUESTS, REASSIGN],
+        &[
+            &["line 2:", "\"w1\"", "joined"],
+            &["line 3:", "\"w2\"", "joined"],
+            &["line 3:", "reassigned", "\"w1\"", "\"w2\"", "\"t1\""],
+        ],
+    );
+}
+
+#[test]
+fn request_answered_with_an_error_is_no_event() {
+    assert_logs(
+        &[
+            W1,
+            r#"{"type": "nonsense"}"#,
+            r#"{"type": "heartbeat"}"#,
+            r#"{"type": "heartbeat", "msg_id": "x", "worker_id": "w2", "timestamp": 0}"#,
+            r#"{"type": "remove_worker", "worker_id": "w2"}"#,
+            r#"{"type": "status"}"#,
+            INIT,
+        ],
+        &[&["line 1:", "\"w1\"", "joined"]],
+    );
+}
+
+#[test]
+fn an_event_is_one_line_whatever_the_ids() {
+    let heartbeat = r#"{"type": "heartbeat", "worker_id": "a\nb\u001b\r", "timestamp": 0}"#;
+    let check = r#"{"type": "check_failures", "timeout_ms": 0, "now": 1}"#;
+    assert_logs(
+        &[heartbeat, check],
+        &[&["line 1:", "joined"], &["line 2:", "failed"]],
+    );
+    let ended = run(&[], heartbeat);
+    let is_plain = |letter: char| letter == '\n' || !letter.is_control();
+    assert!(ended.log.chars().all(is_plain), "{:?}", ended.log);
+}
+
+#[test]
+fn input_dropped_and_why() {
+    for (input, why) in [
+        ("hello", "not a JSON object"),
+        ("[1, 2]", "not a JSON object"),
+        ("{\"type\": \"status\"} x", "malformed"),
+        ("{'type': 'status'}", "malformed"),
+        ("{\"type\": \"\u{1}\"}", "malformed"),
+        ("{\"type\": \"status", "string"),
+        ("{\"type\": \"status\",", "unfinished"),
+        ("{\"in_reply_to\": 1}", "reply"),
+    ] {
+        let words: &[&str] = &["line 2:", "dropped", why];
+        assert_logs(&[W1, input, W1], &[&["line 1:", "joined"], words]);
+    }
+}
+
+#[test]
+fn envelope_without_src_after_init_is_dropped() {
+    assert_logs(
+        &[
+            INIT,
+            r#"{"src": 5, "body": {"type": "status"}}"#,
+            r#"{"body": 5}"#,
+        ],
+        &[
+            &["line 2:", "dropped", "src"],
+            &["line 3:", "dropped", "src"],
+        ],
+    );
+}
+
+#[test]
+fn each_dropped_message_has_one_line_that_says_where_it_starts() {
+    assert_logs(
+        &[
+            "\u{feff}",
+            "{",
+            "  \"type\": \"status\"",
+            "} x",
+            "\r",
+            "{\"type\": \"status",
+            "skipped",
+            "  {\"skipped\": true}",
+            "}",
+            "{",
+            "  \"type\":",
+            "{\"type\": \"status\"}",
+            "no",
+            "object",
+            "{",
+        ],
+        &[
+            &["line 2:", "dropped", "malformed"],
+            &["line 6:", "dropped", "string"],
+            &["line 10:", "dropped", "unfinished"],
+            &["line 13:", "dropped"],
+            &["line 14:", "dropped"],
+            &["line 15:", "dropped", "unfinished"],
+        ],
+    );
+}
