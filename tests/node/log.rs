@@ -137,6 +137,63 @@ fn worker_joins_by_a_reassignment() {
 }
 
 #[test]
+fn task_failed_and_queued_again_until_the_job_fails() {
+    let job = JOB.replace("}]}", "}], \"max_failures\": 2}");
+    let fail = |attempt| {
+        format!(
+            r#"{{"type": "fail_task", "worker_id": "w1", "task_id": "t1", "attempt": {attempt}, "timestamp": 0, "error": "no\nspace"}}"#
+        )
+    };
+    assert_logs(
+        &[
+            &job,
+            W1_REQUESTS,
+            &fail(1),
+            W1_REQUESTS,
+            &fail(2),
+            W1_REQUESTS,
+        ],
+        &[
+            &["line 2:", "joined"],
+            &[
+                "line 3:",
+                "\"t1\"",
+                "failed",
+                "\"w1\"",
+                "no\\nspace",
+                "again",
+                "\"t1\"",
+            ],
+            &[
+                "line 5:",
+                "\"t1\"",
+                "failed",
+                "\"w1\"",
+                "no\\nspace",
+                "nothing",
+            ],
+            &["line 5:", "job \"j\" failed", "no\\nspace"],
+        ],
+    );
+}
+
+#[test]
+fn task_skipped_and_job_completed() {
+    let job = JOB.replace("}]}", "}], \"max_failures\": 1, \"max_skipped\": 1}");
+    let fail = r#"{"type": "fail_task", "worker_id": "w1", "task_id": "t1", "attempt": 1, "timestamp": 0, "error": "x"}"#;
+    let complete = r#"{"type": "complete_task", "worker_id": "w1", "task_id": "t2", "attempt": 1, "timestamp": 0, "output": 2}"#;
+    assert_logs(
+        &[&job, W1_REQUESTS, fail, W1_REQUESTS, complete, complete],
+        &[
+            &["line 2:", "joined"],
+            &["line 3:", "\"t1\"", "failed"],
+            &["line 3:", "\"t1\"", "skipped"],
+            &["line 5:", "job \"j\" completed"],
+        ],
+    );
+}
+
+#[test]
 fn request_answered_with_an_error_is_no_event() {
     assert_logs(
         &[
