@@ -2,7 +2,7 @@
 
 use crate::process::{HANGS_AFTER, Session, heartbeat, heartbeat_ok, replies, run};
 use mapreduce_master::node;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -44,6 +44,16 @@ fn message_of_64_mib_is_answered_and_of_a_byte_more_is_not() {
         assert_eq!(ended.log().len(), 1, "{}", ended.log);
         assert!(ended.log.contains("line 2"), "{}", ended.log);
     }
+}
+
+/// The carriage return of its line end is no part of a message, even before the line feed is there to tell.
+#[test]
+fn message_of_64_mib_is_answered_when_it_is_read_up_to_its_carriage_return() {
+    let message = heartbeat_of_length(1, MAX_MESSAGE_BYTES) + "\r";
+    let input = message.as_bytes().chain("\n".as_bytes());
+    let mut replies = Vec::new();
+    node::run(input, &mut replies, std::io::sink(), true).expect("nothing fails");
+    assert_eq!(String::from_utf8_lossy(&replies), heartbeat_ok(1) + "\n");
 }
 
 #[test]
