@@ -123,7 +123,7 @@ pub struct Client {
 }
 
 impl Client {
-    const PATIENCE_MS: i64 = 25;
+    const PATIENCE_MS: i64 = 100;
 
     pub fn new(id: String) -> Self {
         Self {
@@ -193,6 +193,19 @@ pub struct Checks {
     pub every_ms: i64,
     pub timeout_ms: i64,
     pub stragglers: Stragglers,
+}
+
+impl Checks {
+    pub const DEFAULT: Self = Self {
+        every_ms: 500,
+        timeout_ms: 3_000,
+        stragglers: Stragglers::ByMedian,
+    };
+
+    pub const WITHOUT_BACKUPS: Self = Self {
+        stragglers: Stragglers::Ignored,
+        ..Self::DEFAULT
+    };
 }
 
 /// Whether stragglers get backup attempts.

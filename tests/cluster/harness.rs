@@ -1,7 +1,7 @@
 //! The harness: a node, its clients, and the network between them, on a clock of their own. Nobody waits for
 //! real: when nothing is left to do at one time, the next time comes.
 
-use crate::client::{Actor, Checks, Context, Disks, Monitor, Seen, Stragglers, Timer};
+use crate::client::{Actor, Checks, Context, Disks, Monitor, Seen, Timer};
 use crate::network::{Faults, Network};
 use crate::node::{Letter, Node};
 use crate::outcome::{Ledger, Outcome};
@@ -34,11 +34,7 @@ impl Default for Scenario {
             options: json!({}),
             workers: vec![Behaviour::HEALTHY; 4],
             network: Faults::NONE,
-            checks: Checks {
-                every_ms: 500,
-                timeout_ms: 3_000,
-                stragglers: Stragglers::ByMedian,
-            },
+            checks: Checks::DEFAULT,
         }
     }
 }
@@ -60,9 +56,9 @@ impl Scenario {
         let mut submission = json!({
             "type": "submit_job",
             "job_id": JOB,
-            "tasks": tasks,
             "reduce_tasks": self.reduces,
         });
+        submission["tasks"] = Value::Array(tasks);
         let options = self.options.as_object().expect("options are an object");
         for (field, value) in options {
             submission[field] = value.clone();

@@ -7,7 +7,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Faults {
     pub lost_percent: u64,
-    /// Of the messages that arrive, and of each copy again.
+    /// Of the messages that arrive.
     pub repeated_percent: u64,
     pub delay_ms: Range<u64>,
 }
@@ -26,8 +26,6 @@ pub struct Network {
 }
 
 impl Network {
-    const MOST_COPIES: usize = 4;
-
     pub fn new(faults: Faults, random: Random) -> Self {
         Self { faults, random }
     }
@@ -39,17 +37,15 @@ impl Network {
             repeated_percent,
             delay_ms,
         } = &self.faults;
-        let mut arrivals = Vec::new();
-        if !self.random.percent(*lost_percent) {
-            loop {
-                let spread = delay_ms.end - delay_ms.start;
-                let delay_ms = delay_ms.start + self.random.below(spread);
-                arrivals.push(delay_ms.cast_signed());
-                if arrivals.len() == Self::MOST_COPIES || !self.random.percent(*repeated_percent) {
-                    break;
-                }
-            }
-        }
-        arrivals
+        let is_lost = self.random.percent(*lost_percent);
+        let is_repeated = self.random.percent(*repeated_percent);
+        let copies = if is_lost {
+            0
+        } else {
+            1 + usize::from(is_repeated)
+        };
+        let spread = delay_ms.end - delay_ms.start;
+        let delays = std::iter::repeat_with(|| delay_ms.start + self.random.below(spread));
+        delays.take(copies).map(u64::cast_signed).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! How a job went; and the laws that hold whatever went wrong.
 
 use crate::client::Seen;
-use crate::harness::{map_id, reduce_id};
+use crate::harness::map_id;
 use crate::word_count;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -74,19 +74,17 @@ impl Outcome {
         self.tasks[task_id]["attempts"].as_u64().expect("a count")
     }
 
-    /// The maps and reduces of the job.
-    pub fn task_count(&self) -> u64 {
-        self.tasks.len() as u64
-    }
-
-    /// The maps, each with how often it was run.
-    pub fn maps(&self) -> impl Iterator<Item = (String, u64)> {
-        (0..self.chunks.len()).map(|number| (map_id(number), self.attempts_of(&map_id(number))))
-    }
-
-    pub fn reduces(&self) -> impl Iterator<Item = (String, u64)> {
-        let reduces = self.tasks.len() - self.chunks.len();
-        (0..reduces).map(|number| (reduce_id(number), self.attempts_of(&reduce_id(number))))
+    /// The tasks that had two attempts, sorted by id; none had more.
+    pub fn run_twice(&self) -> Vec<&str> {
+        let mut twice = Vec::new();
+        for id in self.tasks.keys() {
+            match self.attempts_of(id) {
+                0 | 1 => {}
+                2 => twice.push(&**id),
+                more => panic!("{id} was run {more} times"),
+            }
+        }
+        twice
     }
 
     /// The tasks that a worker fetched, in that order.
@@ -96,6 +94,31 @@ impl Outcome {
             _ => None,
         });
         fetched.collect()
+    }
+
+    /// The tasks that workers had on their hands when they died.
+    pub fn died_with(&self) -> Vec<&str> {
+        let deaths = self.seen.iter().filter_map(|seen| match seen {
+            Seen::Died { with, .. } => Some(with),
+            _ => None,
+        });
+        deaths.flatten().map(|id| &**id).collect()
+    }
+
+    /// The tasks that a worker was told to stop.
+    pub fn cancelled_on(&self, id: &str) -> Vec<&str> {
+        let cancelled = self.seen.iter().filter_map(|seen| match seen {
+            Seen::Cancelled { worker, task_id } if worker == id => Some(&**task_id),
+            _ => None,
+        });
+        cancelled.collect()
+    }
+
+    /// Whether a reduce found that a map's output was gone.
+    pub fn could_not_read(&self, id: &str) -> bool {
+        self.seen
+            .iter()
+            .any(|seen| matches!(seen, Seen::CouldNotRead { map, .. } if map == id))
     }
 
     /// The tasks for which a worker had results accepted, or dropped, in that order.

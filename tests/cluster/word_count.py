@@ -63,11 +63,15 @@ threads = [threading.Thread(target=carry_requests, args=[worker]) for worker in 
 threads.append(threading.Thread(target=watch))
 for thread in threads:
     thread.start()
-counts = carry_replies()
-ended.set()
-for worker in workers.values():
-    worker.kill()
-for thread in threads:
-    thread.join()
+try:
+    counts = carry_replies()
+finally:
+    ended.set()
+    for worker in workers.values():
+        worker.kill()
+        worker.wait()
+    for thread in threads:
+        thread.join()
+    master.communicate()
 for word, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
     print(f"{count:3} {word}")

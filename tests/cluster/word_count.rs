@@ -1,13 +1,11 @@
 //! What the cluster computes: how often each word occurs in a text; and the text.
 
 use crate::random::Random;
-use serde_json::Value;
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub type Counts = BTreeMap<String, u64>;
-
-const WORDS: usize = 120_000;
+const WORDS: usize = 100_000;
 const VOCABULARY: usize = 6_000;
 
 /// Words that JSON has to escape, or that are more bytes than letters.
@@ -55,7 +53,7 @@ fn word(random: &mut Random, syllables: usize) -> String {
 
 /// The text in that many pieces of about the same number of words.
 pub fn chunks(text: &str, count: usize) -> Vec<String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
+    let words: Vec<&str> = text.split(' ').collect();
     words
         .chunks(words.len().div_ceil(count))
         .map(|piece| piece.join(" "))
@@ -63,54 +61,50 @@ pub fn chunks(text: &str, count: usize) -> Vec<String> {
 }
 
 /// The direct count, which every job has to arrive at.
-pub fn count<'a>(texts: impl IntoIterator<Item = &'a str>) -> Counts {
-    let mut counts = Counts::new();
-    for word in texts.into_iter().flat_map(str::split_whitespace) {
-        *counts.entry(word.to_owned()).or_default() += 1;
+pub fn count<'a>(texts: impl IntoIterator<Item = &'a str>) -> HashMap<&'a str, u64> {
+    let mut counts = HashMap::new();
+    for word in texts.into_iter().flat_map(|text| text.split(' ')) {
+        *counts.entry(word).or_default() += 1;
     }
     counts
 }
 
 /// A map: the counts of a chunk, each word's in its partition.
 pub fn map(chunk: &str, partitions: usize) -> Value {
-    let mut output = vec![Counts::new(); partitions];
-    for word in chunk.split_whitespace() {
-        let counts = &mut output[partition_of(word, partitions)];
-        *counts.entry(word.to_owned()).or_default() += 1;
+    let mut output = vec![Map::new(); partitions];
+    for (word, count) in count([chunk]) {
+        output[partition_of(word, partitions)].insert(word.to_owned(), json!(count));
     }
-    serde_json::json!(output)
+    Value::Array(output.into_iter().map(Value::Object).collect())
 }
 
 /// A reduce: the sums of the counts that the maps have for its partition.
 pub fn reduce<'a>(outputs: impl IntoIterator<Item = &'a Value>) -> Value {
-    let mut sums = Counts::new();
+    let mut sums = HashMap::<&str, u64>::new();
     for (word, count) in outputs.into_iter().flat_map(entries) {
-        *sums.entry(word.clone()).or_default() += count;
+        *sums.entry(word).or_default() += count;
     }
-    serde_json::json!(sums)
+    json!(sums)
 }
 
 /// The sums of a job's outputs. Panics where a word is found in a partition that is not its own.
-pub fn merge(outputs: &[Value]) -> Counts {
-    let mut counts = Counts::new();
+pub fn merge(outputs: &[Value]) -> HashMap<&str, u64> {
+    let mut counts = HashMap::new();
     for (partition, output) in outputs.iter().enumerate() {
         for (word, count) in entries(output) {
-            assert_eq!(
-                partition,
-                partition_of(word, outputs.len()),
-                "where {word:?} belongs"
-            );
-            counts.insert(word.clone(), count);
+            let its_own = partition_of(word, outputs.len());
+            assert_eq!(partition, its_own, "the partition of {word:?}");
+            counts.insert(word, count);
         }
     }
     counts
 }
 
-fn entries(counts: &Value) -> impl Iterator<Item = (&String, u64)> {
+fn entries(counts: &Value) -> impl Iterator<Item = (&str, u64)> {
     let entries = counts.as_object().expect("counts are an object");
     entries
         .iter()
-        .map(|(word, count)| (word, count.as_u64().expect("a count is a number")))
+        .map(|(word, count)| (&**word, count.as_u64().expect("a count is a number")))
 }
 
 /// FNV-1a: the same for every worker, as a partition function has to be.

@@ -400,7 +400,13 @@ fn map_report(task: &Value) -> Value {
         .as_u64()
         .and_then(|count| usize::try_from(count).ok());
     let output = word_count::map(chunk, partitions.expect("a count"));
-    json!({"type": "complete_task", "output": output})
+    completed(output)
+}
+
+fn completed(output: Value) -> Value {
+    let mut report = json!({"type": "complete_task"});
+    report["output"] = output;
+    report
 }
 
 /// The sums of all inputs; or, where some cannot be read any more, which.
@@ -413,7 +419,7 @@ fn reduce_report(task: &Value, worker: &str, context: &mut Context) -> Value {
         .collect();
     if lost.is_empty() {
         let output = word_count::reduce(inputs.iter().map(|input| &input["output"]));
-        return json!({"type": "complete_task", "output": output});
+        return completed(output);
     }
     for map in &lost {
         context.seen.push(Seen::CouldNotRead {
