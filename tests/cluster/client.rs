@@ -1,7 +1,7 @@
 //! What workers and the monitor have in common: they send requests again until these are answered.
 
-use crate::node::Letter;
-use crate::worker::{Restart, Then};
+use super::node::Letter;
+use super::worker::{Restart, Then};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
@@ -137,7 +137,7 @@ impl Client {
     pub fn request(&mut self, body: Value, context: &mut Context) {
         let letter = self.letter(body);
         self.unanswered.insert(letter.msg_id, letter.clone());
-        self.post(letter, context);
+        Self::post(letter, context);
     }
 
     /// Sends a request once: if it is lost, the next of its kind makes up for it.
@@ -148,7 +148,7 @@ impl Client {
 
     pub fn resend(&mut self, msg_id: u64, context: &mut Context) {
         if let Some(letter) = self.unanswered.get(&msg_id).cloned() {
-            self.post(letter, context);
+            Self::post(letter, context);
         }
     }
 
@@ -171,7 +171,7 @@ impl Client {
         Letter::new(&self.id, self.last_msg_id, body)
     }
 
-    fn post(&mut self, letter: Letter, context: &mut Context) {
+    fn post(letter: Letter, context: &mut Context) {
         let msg_id = letter.msg_id;
         context.letters.push(letter);
         context

@@ -1,13 +1,13 @@
 //! The harness: a node, its clients, and the network between them, on a clock of their own. Nobody waits for
 //! real: when nothing is left to do at one time, the next time comes.
 
-use crate::client::{Actor, Checks, Context, Disks, Monitor, Seen, Timer};
-use crate::network::{Faults, Network};
-use crate::node::{Letter, Node};
-use crate::outcome::{Ledger, Outcome};
-use crate::random::Random;
-use crate::word_count::{self, TEXT};
-use crate::worker::{Behaviour, Worker};
+use super::client::{Actor, Checks, Context, Disks, Monitor, Seen, Timer};
+use super::network::{Faults, Network};
+use super::node::{Letter, Node};
+use super::outcome::{Ledger, Outcome};
+use super::random::Random;
+use super::word_count::{self, TEXT};
+use super::worker::{Behaviour, Worker};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -48,7 +48,8 @@ impl Scenario {
         harness.finish(chunks, self.reduces)
     }
 
-    fn submission(&self, chunks: &[String]) -> Value {
+    /// The job, as `submit_job`.
+    pub fn submission(&self, chunks: &[String]) -> Value {
         let tasks: Vec<Value> = (0..)
             .zip(chunks)
             .map(|(number, chunk)| json!({"id": map_id(number), "chunk": chunk}))
@@ -233,6 +234,7 @@ impl Harness {
             status,
             tasks,
             seen: self.seen,
+            messages: self.network.messages,
             ended_at: self.now,
         };
         self.ledger.check(&outcome);

@@ -1,6 +1,6 @@
 //! A network that loses, repeats, delays and so reorders messages.
 
-use crate::random::Random;
+use super::random::Random;
 use std::ops::Range;
 
 /// What a network does to messages, whichever way they go.
@@ -23,11 +23,24 @@ impl Faults {
 pub struct Network {
     faults: Faults,
     random: Random,
+    pub messages: Messages,
+}
+
+/// How many there were.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Messages {
+    pub sent: u64,
+    pub lost: u64,
+    pub repeated: u64,
 }
 
 impl Network {
     pub fn new(faults: Faults, random: Random) -> Self {
-        Self { faults, random }
+        Self {
+            faults,
+            random,
+            messages: Messages::default(),
+        }
     }
 
     /// Carries a message: after how many ms each copy of it arrives, if any does.
@@ -38,7 +51,10 @@ impl Network {
             delay_ms,
         } = &self.faults;
         let is_lost = self.random.percent(*lost_percent);
-        let is_repeated = self.random.percent(*repeated_percent);
+        let is_repeated = !is_lost && self.random.percent(*repeated_percent);
+        self.messages.sent += 1;
+        self.messages.lost += u64::from(is_lost);
+        self.messages.repeated += u64::from(is_repeated);
         let copies = if is_lost {
             0
         } else {

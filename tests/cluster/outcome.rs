@@ -1,8 +1,9 @@
 //! How a job went; and the laws that hold whatever went wrong.
 
-use crate::client::Seen;
-use crate::harness::map_id;
-use crate::word_count;
+use super::client::Seen;
+use super::harness::map_id;
+use super::network::Messages;
+use super::word_count;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,6 +18,7 @@ pub struct Outcome {
     pub tasks: BTreeMap<String, Value>,
     /// What happened to the workers, in that order.
     pub seen: Vec<Seen>,
+    pub messages: Messages,
     /// In ms since the epoch.
     pub ended_at: i64,
 }

@@ -1,6 +1,6 @@
 //! What the cluster computes: how often each word occurs in a text; and the text.
 
-use crate::random::Random;
+use super::random::Random;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::sync::LazyLock;

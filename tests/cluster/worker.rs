@@ -1,8 +1,8 @@
 //! Workers: they ask for tasks, run them and report, each in its own way.
 
-use crate::client::{Actor, Client, Context, Seen, Timer};
-use crate::random::Random;
-use crate::word_count;
+use super::client::{Actor, Client, Context, Seen, Timer};
+use super::random::Random;
+use super::word_count;
 use serde_json::{Value, json};
 
 /// What kind of worker it is, and what happens to it.
