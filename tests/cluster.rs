@@ -16,6 +16,7 @@ mod cluster {
     pub mod dead_workers;
     pub mod harness;
     pub mod late_workers;
+    pub mod monitor;
     pub mod network;
     pub mod node;
     pub mod outcome;

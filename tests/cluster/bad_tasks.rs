@@ -1,7 +1,7 @@
 //! Tasks that nobody can run, that kill their workers, or whose outputs are gone.
 
-use super::client::Checks;
 use super::harness::Scenario;
+use super::monitor::Checks;
 use super::outcome::Attempts;
 use super::worker::{Behaviour, Restart, Then, When};
 use crate::{ONCE_EACH, TASKS, run, with_healthy};

@@ -1,7 +1,7 @@
 //! Workers that die: what was lost with them is run again, and nothing else.
 
-use super::client::Checks;
 use super::harness::Scenario;
+use super::monitor::Checks;
 use super::outcome::Attempts;
 use super::worker::{Behaviour, Restart, Then, When};
 use crate::{ONCE_EACH, TASKS, run, sorted, with_healthy};

@@ -1,7 +1,8 @@
 //! The harness: a node, its clients, and the network between them, on a clock of their own. Nobody waits for
 //! real: when nothing is left to do at one time, the next time comes.
 
-use super::client::{Actor, Checks, Context, Disks, Monitor, Seen, Timer};
+use super::client::{Actor, Context, Disks, Seen, Timer};
+use super::monitor::{Checks, Monitor};
 use super::network::{Faults, Network};
 use super::node::{Letter, Node};
 use super::outcome::{Ledger, Outcome};

@@ -1,7 +1,7 @@
 //! Workers that are late: hung ones that come back, and slow ones.
 
-use super::client::Checks;
 use super::harness::Scenario;
+use super::monitor::Checks;
 use super::outcome::Attempts;
 use super::worker::{Behaviour, Then, When};
 use crate::{ONCE_EACH, TASKS, run, with_healthy};

@@ -193,6 +193,11 @@ impl Worker {
             worker: self.client.id.clone(),
             task_id: task_id.clone(),
         });
+        assert!(
+            self.running.iter().all(|task| task.task_id != task_id),
+            "{} is given {task_id}, which it said it runs",
+            self.client.id
+        );
         self.running.push(Running {
             task_id: task_id.clone(),
             attempt: task["attempt"].as_u64().expect("a count"),
@@ -291,11 +296,8 @@ impl Worker {
             }
             Then::Hang { ms } => self.asleep_until = context.now + ms,
             Then::Fail(error) => {
-                for task in self
-                    .running
-                    .iter_mut()
-                    .filter(|task| task.task_id == task_id)
-                {
+                let tasks = self.running.iter_mut();
+                for task in tasks.filter(|task| task.task_id == task_id) {
                     task.report = json!({"type": "fail_task", "error": error});
                 }
             }
