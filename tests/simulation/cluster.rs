@@ -1,0 +1,280 @@
+//! The virtual cluster: actors, network and fate, in virtual time.
+
+use super::message::Body;
+use super::monitor::Monitor;
+use super::network::{Actor, Event, Network};
+use super::options::{CALAMITY_MS, LONGEST_DELAY_MS, Options};
+use super::random::Random;
+use super::submitter::Submitter;
+use super::witness::{Input, Violation, Witness};
+use super::work::{Defect, Job};
+use super::worker::{Moment, State, Worker, World};
+
+pub struct Cluster {
+    pub options: Options,
+    random: Random,
+    network: Network,
+    pub witness: Witness,
+    workers: Vec<Worker>,
+    monitors: Vec<Monitor>,
+    submitter: Submitter,
+    world: World,
+    msg_ids: i64,
+}
+
+impl Cluster {
+    pub fn new(seed: u64, with_oracle: bool) -> Self {
+        let mut random = Random::new(seed);
+        let options = Options::draw(&mut random);
+        let r = &mut random;
+        let workers: Vec<Worker> = (0..options.workers).map(|number| Worker::draw(number, &options, r)).collect();
+        let monitors = (0..options.monitors).map(|_| Monitor::draw(&options, r)).collect();
+        let submitter = Submitter::draw(&options, r);
+        let mut world = World::default();
+        for job in &submitter.jobs {
+            if job.shared_output {
+                world.shared_jobs.insert(job.id.clone());
+            }
+            for task in tasks_of(job) {
+                let defect = if r.per_mille(options.poison_tasks) {
+                    Defect::Poison
+                } else if r.per_mille(options.failing_tasks) {
+                    Defect::FailsUntil(*r.pick(&[1, 2, 3, i64::MAX]))
+                } else {
+                    Defect::None
+                };
+                world.defects.insert(task, defect);
+            }
+        }
+        let mut network = Network::at(options.epoch_ms);
+        network.plan(0, Event::Wake(Actor::Submitter));
+        network.plan(CALAMITY_MS, Event::Calamity);
+        for number in 0..options.workers {
+            network.plan(random.between(0, options.pace_ms), Event::Wake(Actor::Worker(number)));
+        }
+        for number in 0..options.monitors {
+            network.plan(random.between(0, options.check_ms), Event::Wake(Actor::Monitor(number)));
+        }
+        let witness = Witness::new(with_oracle);
+        Self { options, random, network, witness, workers, monitors, submitter, world, msg_ids: 0 }
+    }
+
+    /// Lets everything happen, until the master has got as many messages as were drawn.
+    pub fn run_with_faults(&mut self) -> Result<(), Violation> {
+        if self.options.init {
+            let init = Body::new("init").text("node_id", "n1").json("node_ids", "[\"n1\"]");
+            self.say(Actor::Submitter, &init.line(Some(0), Some("c0")))?;
+        }
+        while self.witness.transcript.len() < self.options.faulty_messages {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the faults. A few workers stay, honest and with the right time; the others are silent for good.
+    pub fn heal(&mut self) {
+        self.options = self.options.healed();
+        self.network.heal();
+        for (number, worker) in self.workers.iter_mut().enumerate() {
+            // Only an operator can tell that a worker is gone whose clock showed the end of time.
+            let is_timeless = worker.clock.stuck_at.is_some();
+            worker.clock = super::worker::Clock::default();
+            if number < self.options.survivors {
+                if worker.state == State::Gone {
+                    worker.state = State::Down(self.network.now_ms);
+                }
+            } else if worker.state != State::Gone {
+                worker.die(&mut self.world);
+            }
+            if is_timeless {
+                let body = Body::new("remove_worker").text("worker_id", &worker.name);
+                self.network.plan(LONGEST_DELAY_MS, Event::Request(Actor::Submitter, body.line(None, None)));
+            }
+        }
+        let monitor = Monitor::draw(&self.options, &mut self.random);
+        if self.monitors.is_empty() {
+            self.network.plan(0, Event::Wake(Actor::Monitor(0)));
+        }
+        self.monitors = vec![monitor];
+    }
+
+    /// Runs on until every job has ended. Errors: one has not, when it had to.
+    pub fn run_until_done(&mut self) -> Result<(), Violation> {
+        let deadline_ms = self.network.now_ms + self.longest_rest_ms();
+        while !self.is_done() {
+            self.step()?;
+            if self.network.now_ms > deadline_ms {
+                let unfinished = self.witness.seen().jobs.iter().filter(|(_, job)| job.is_running());
+                let unfinished: Vec<&str> = unfinished.map(|(id, _)| &**id).collect();
+                return Err(Violation {
+                    law: "every_job_ends_while_one_worker_is_left",
+                    what: format!("{unfinished:?} should have ended long ago"),
+                });
+            }
+        }
+        self.compare_outputs()
+    }
+
+    fn is_done(&self) -> bool {
+        self.submitter.all_confirmed() && !self.witness.seen().jobs.values().any(|job| job.is_running())
+    }
+
+    /// How long the rest of the work takes at most. First, the last message of before arrives, and every worker that
+    /// is gone is found out: its clock was ahead by at most so much, then comes the timeout, then the next check. From
+    /// then on each run of a task by a survivor ends it, fails it, or takes the survivor down until that is found
+    /// out; and the limits say how many runs of a task there can be.
+    fn longest_rest_ms(&self) -> i64 {
+        let options = &self.options;
+        let found_out_ms = 2 * (options.timeout_ms + options.check_ms) + options.down_ms;
+        let clocks_ms = 1_000_000;
+        let run_ms = self.workers.iter().map(|worker| worker.longest_run_ms(options)).max().unwrap_or_default();
+        let runs: i64 = self.submitter.jobs.iter().map(|job| {
+            let tasks = i64::try_from(job.maps.len() + job.reduces).unwrap_or(i64::MAX);
+            tasks * (job.max_failures + job.max_losses + 1)
+        }).sum();
+        LONGEST_DELAY_MS + clocks_ms + (runs + 100) * (run_ms + found_out_ms + 2 * options.pace_ms)
+    }
+
+    fn compare_outputs(&self) -> Result<(), Violation> {
+        for (id, seen) in &self.witness.seen().jobs {
+            let Some(job) = self.submitter.jobs.iter().find(|job| *job.id == **id) else {
+                continue;
+            };
+            if let Some(outputs) = &seen.outputs {
+                let due = job.sequential_outputs(&seen.skipped);
+                if *outputs != due {
+                    return Err(Violation {
+                        law: "the_output_is_that_of_a_sequential_run",
+                        what: format!("job {id:?} should give {due:?}, not {outputs:?}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens.
+    fn step(&mut self) -> Result<(), Violation> {
+        match self.network.next().expect("somebody always wakes up again") {
+            Event::Wake(actor) => {
+                let (said, pause_ms) = self.wake(actor);
+                for body in said {
+                    self.send(actor, &body);
+                }
+                self.network.plan(pause_ms, Event::Wake(actor));
+            }
+            Event::Request(actor, line) if self.network.reaches(actor) => {
+                self.make_noise(&line)?;
+                self.say(actor, &line)?;
+            }
+            Event::Reply(actor, reply) if self.network.reaches(actor) => self.receive(actor, reply),
+            Event::Request(..) | Event::Reply(..) => {}
+            Event::Calamity => {
+                self.strike();
+                self.network.plan(CALAMITY_MS, Event::Calamity);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets an actor act; returns what it has to say, and when it wakes up again.
+    fn wake(&mut self, actor: Actor) -> (Vec<Body>, i64) {
+        let Self { options, random, network, workers, monitors, submitter, world, .. } = self;
+        let now_ms = network.now_ms;
+        match actor {
+            Actor::Worker(number) => {
+                let mut moment = Moment { now_ms, options, random, world };
+                let said = workers[number].wake(&mut moment);
+                (said, random.between(options.pace_ms / 2, options.pace_ms))
+            }
+            Actor::Monitor(number) => {
+                let Some(monitor) = monitors.get_mut(number) else {
+                    return (vec![], LONGEST_DELAY_MS);
+                };
+                let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
+                let said = monitor.wake(now_ms, &names, &submitter.jobs, options, random);
+                (said, random.between(monitor.every_ms / 2, monitor.every_ms) + 1)
+            }
+            Actor::Submitter => (submitter.wake(options, random), options.pace_ms),
+        }
+    }
+
+    fn receive(&mut self, actor: Actor, reply: serde_json::Value) {
+        match actor {
+            Actor::Worker(number) => self.workers[number].receive(reply),
+            Actor::Monitor(number) => {
+                if let Some(monitor) = self.monitors.get_mut(number) {
+                    monitor.receive(&reply, &self.options, &mut self.random);
+                }
+            }
+            Actor::Submitter => self.submitter.receive(&reply),
+        }
+    }
+
+    fn send(&mut self, actor: Actor, body: &Body) {
+        self.msg_ids += 1;
+        let msg_id = self.options.msg_ids.then_some(self.msg_ids);
+        let src = self.options.init.then(|| actor.address());
+        let event = Event::Request(actor, body.line(msg_id, src.as_deref()));
+        self.network.send(&event, &self.options, &mut self.random);
+    }
+
+    /// A line reaches the master, and its reply sets out.
+    fn say(&mut self, actor: Actor, line: &str) -> Result<(), Violation> {
+        if let Some(reply) = self.witness.say(Input::Message(line.to_owned()))? {
+            let event = Event::Reply(actor, reply);
+            self.network.send(&event, &self.options, &mut self.random);
+        }
+        Ok(())
+    }
+
+    /// Now and then a line is torn, or is no message at all.
+    fn make_noise(&mut self, line: &str) -> Result<(), Violation> {
+        if !self.random.per_mille(self.options.noise) {
+            return Ok(());
+        }
+        let noise = match self.random.below(4) {
+            0 => {
+                let cut = self.random.below(line.len());
+                line.chars().take(cut).filter(|letter| *letter != '}').collect()
+            }
+            1 => format!("{line} {line}"),
+            2 => format!("{line}]"),
+            _ => "no message \u{0} at all".to_owned(),
+        };
+        self.witness.say(Input::Noise(noise))?;
+        Ok(())
+    }
+
+    fn strike(&mut self) {
+        let number = self.random.below(self.workers.len());
+        let Self { options, random, network, workers, world, .. } = self;
+        let worker = &mut workers[number];
+        let now_ms = network.now_ms;
+        let is_up = worker.state == State::Up;
+        if random.per_mille(options.clock_jump) {
+            worker.clock.skew_ms += random.between(-500, 500);
+        }
+        if random.per_mille(options.partition) {
+            let for_ms = random.heavy_tail(200);
+            network.cut_off(number, for_ms);
+        }
+        if is_up && random.per_mille(options.hang) {
+            worker.state = State::Hung(now_ms + random.heavy_tail(200));
+        } else if is_up && random.per_mille(options.crash) {
+            worker.crash(&mut Moment { now_ms, options, random, world });
+        } else if is_up && random.per_mille(options.leave) {
+            let body = worker.leave(world);
+            // It may start again: it is known no more, and is new then.
+            if random.per_mille(500) {
+                worker.state = State::Down(now_ms + random.heavy_tail(200));
+            }
+            self.send(Actor::Worker(number), &body);
+        }
+    }
+}
+
+fn tasks_of(job: &Job) -> impl Iterator<Item = String> {
+    let maps = job.maps.iter().map(|map| map.id.clone());
+    maps.chain((0..job.reduces).map(|number| format!("{}-reduce-{number}", job.id)))
+}

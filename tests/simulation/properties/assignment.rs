@@ -1,0 +1,221 @@
+//! Who is handed what: `request_task` and `check_stragglers`.
+
+use super::super::ledger::{Step, Task};
+use super::super::snapshot::{TaskState, texts};
+use super::{Verdict, require};
+use serde_json::Value;
+
+/// What a request for a task has to be answered with.
+#[derive(Debug, PartialEq)]
+enum Due<'s> {
+    Again(&'s str, i64),
+    Queued(&'s str, i64),
+    Backup(&'s str, i64),
+    Nothing,
+}
+
+fn running(step: &Step) -> Vec<String> {
+    texts(&step.request["running"]).unwrap_or_default()
+}
+
+fn due<'s>(step: &'s Step) -> Due<'s> {
+    let (worker, running) = (step.says("worker_id"), running(step));
+    let ledger = step.ledger;
+    let may_have = |task: &&Task| !running.contains(&task.id) && !ledger.is_behind_barrier(task, step.before);
+    let number_of_next = |task: &Task| {
+        step.before(&task.id).map_or(0, |seen| i64::try_from(seen.attempts).unwrap_or(i64::MAX)) + 1
+    };
+    let has = |task: &Task| step.before(&task.id).is_some_and(|seen| seen.workers.contains(&worker));
+    let state = |task: &Task| step.before(&task.id).map(|seen| seen.state);
+
+    let assigned = ledger.tasks.iter().filter(may_have).filter(|task| has(task));
+    let assigned = assigned.filter_map(|task| Some((task, task.last_given_to(&worker)?)));
+    if let Some((task, (number, _))) = assigned.min_by_key(|(_, (_, attempt))| attempt.assigned) {
+        return Due::Again(&task.id, number);
+    }
+    let again = ledger.line.iter().filter_map(|id| ledger.task(id));
+    let fresh = ledger.tasks.iter().filter(|task| task.attempts.is_empty() && state(task) == Some(TaskState::Idle));
+    if let Some(task) = again.chain(fresh).find(may_have) {
+        return Due::Queued(&task.id, number_of_next(task));
+    }
+    let mut stragglers = ledger.backups.iter().filter_map(|id| ledger.task(id));
+    match stragglers.find(|task| may_have(task) && !has(task)) {
+        Some(task) => Due::Backup(&task.id, number_of_next(task)),
+        None => Due::Nothing,
+    }
+}
+
+/// What the request was answered with: a task and the number of its attempt.
+fn handed<'s>(step: &'s Step) -> Option<(&'s str, i64)> {
+    let task = &step.reply["task"];
+    task["id"].as_str().zip(task["attempt"].as_i64())
+}
+
+/// Whoever asks gets a task while one waits that it may have.
+pub fn no_task_is_ever_lost(step: &Step) -> Verdict {
+    if !step.did("request_task") {
+        return Ok(());
+    }
+    let is_there = |due: &Due| *due == Due::Nothing;
+    let due = due(step);
+    require(handed(step).is_some() || is_there(&due), || format!("nothing is handed out, and there is {due:?}"))
+}
+
+/// A reply that was lost, or a reassigned task: the same attempt, oldest first.
+pub fn a_worker_gets_again_what_it_does_not_run(step: &Step) -> Verdict {
+    match (step.did("request_task"), due(step)) {
+        (true, Due::Again(task, number)) => require(handed(step) == Some((task, number)), || {
+            format!("{task:?} attempt {number} is its own, and it is not handed that")
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Queued again before never handed out, in the order in which they came, as a new attempt.
+pub fn first_come_first_out(step: &Step) -> Verdict {
+    match (step.did("request_task"), due(step)) {
+        (true, Due::Queued(task, number)) => require(handed(step) == Some((task, number)), || {
+            format!("{task:?} attempt {number} is next, and it is not handed that")
+        }),
+        _ => Ok(()),
+    }
+}
+
+pub fn a_backup_goes_to_another_worker(step: &Step) -> Verdict {
+    match (step.did("request_task"), due(step)) {
+        (true, Due::Backup(task, number)) => require(handed(step) == Some((task, number)), || {
+            format!("a backup of {task:?}, attempt {number}, waits, and it is not handed that")
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing else is ever handed out: no finished task, no reduce behind the barrier, no second copy that
+/// nobody asked for.
+pub fn nothing_is_handed_out_twice(step: &Step) -> Verdict {
+    let is_due = !step.did("request_task") || due(step) != Due::Nothing;
+    require(is_due || handed(step).is_none(), || "there is nothing to be handed out".to_owned())
+}
+
+pub fn a_task_is_handed_out_as_it_was_submitted(step: &Step) -> Verdict {
+    let given = &step.reply["task"];
+    let Some((id, _)) = handed(step) else {
+        return Ok(());
+    };
+    let Some(task) = step.ledger.task(id) else {
+        return Err(format!("there is no task {id:?}"));
+    };
+    let partitions = step.ledger.job(&task.job_id).map(|job| job.partitions);
+    let is_as_submitted = given["job_id"] == *task.job_id
+        && match &task.chunk {
+            Some(chunk) => given["kind"] == "map" && given["chunk"] == *chunk && given["partitions"] == serde_json::json!(partitions),
+            None => given["kind"] == "reduce" && given["partition"] == task.partition,
+        };
+    require(is_as_submitted, || format!("this is not {id:?} as it was submitted"))
+}
+
+/// In the order of the maps, with the attempt that won and the worker it won on; the skipped ones left out.
+pub fn a_reduce_reads_the_winning_outputs_of_all_maps(step: &Step) -> Verdict {
+    let given = &step.reply["task"];
+    let Some(reduce) = handed(step).and_then(|(id, _)| step.ledger.task(id)).filter(|task| !task.is_map()) else {
+        return Ok(());
+    };
+    let maps = step.ledger.tasks_of(&reduce.job_id).filter(|task| task.is_map());
+    let mut inputs: Vec<Value> = vec![];
+    for map in maps {
+        match step.before(&map.id) {
+            Some(seen) if seen.state == TaskState::Skipped => {}
+            Some(seen) if seen.state == TaskState::Completed => {
+                let (worker, attempt) = seen.winner.clone().unwrap_or_default();
+                inputs.push(serde_json::json!({
+                    "task_id": map.id, "attempt": attempt, "worker_id": worker, "output": seen.output[reduce.partition],
+                }));
+            }
+            _ => return Err(format!("map {:?} is not finished", map.id)),
+        }
+    }
+    require(given["inputs"] == Value::from(inputs.clone()), || format!("the inputs should be {}", Value::from(inputs)))
+}
+
+/// Unknown, given up, withdrawn, never given to it, or completed by another.
+pub fn cancelled_iff_no_result_could_be_accepted(step: &Step) -> Verdict {
+    if !step.did("request_task") {
+        return Ok(());
+    }
+    let worker = step.says("worker_id");
+    let is_in_vain = |id: &String| {
+        let (Some(task), Some(seen)) = (step.ledger.task(id), step.before(id)) else {
+            return true;
+        };
+        // By this very request, it may be given one.
+        let is_given = handed(step).is_some_and(|(handed, _)| handed == id);
+        let was_given = is_given || task.last_given_to(&worker).is_some();
+        match (seen.state, &seen.winner) {
+            (state, _) if state.is_unfinished() => !was_given,
+            (TaskState::Completed, Some((winner, _))) => *winner != worker,
+            _ => true,
+        }
+    };
+    let mut in_vain: Vec<String> = vec![];
+    for id in running(step).into_iter().filter(is_in_vain) {
+        if !in_vain.contains(&id) {
+            in_vain.push(id);
+        }
+    }
+    let cancelled = texts(&step.reply["cancel"]).unwrap_or_default();
+    require(cancelled == in_vain, || format!("{in_vain:?} should be cancelled"))
+}
+
+pub fn done_iff_no_job_is_unfinished(step: &Step) -> Verdict {
+    if !step.did("request_task") || step.reply["type"] != "no_task" {
+        return Ok(());
+    }
+    let is_done = step.ledger.ever_a_job && !step.before.jobs.values().any(|job| job.is_running());
+    require(step.reply["done"] == is_done, || format!("done is {is_done}"))
+}
+
+/// One live attempt, fetched longer ago than allowed: than `slow_after_ms`, or than 1.5 times the median of its kind.
+pub fn straggler_iff_running_for_too_long(step: &Step) -> Verdict {
+    if !step.did("check_stragglers") {
+        return Ok(());
+    }
+    let now = i128::from(step.request["now"].as_i64().unwrap_or_default());
+    let mut slow: Vec<&str> = vec![];
+    for task in &step.ledger.tasks {
+        let Some([only]) = step.before(&task.id).map(|seen| &seen.workers[..]) else {
+            continue;
+        };
+        let Some(fetched_at) = task.last_given_to(only).and_then(|(_, attempt)| attempt.fetched_at) else {
+            continue;
+        };
+        let ran_for = now - i128::from(fetched_at);
+        let is_slow = match step.request["slow_after_ms"].as_i64() {
+            Some(slow_after_ms) => ran_for > i128::from(slow_after_ms),
+            None => twice_the_median(step, task).is_some_and(|twice| 4 * ran_for > 3 * twice),
+        };
+        slow.extend(is_slow.then_some(&*task.id));
+    }
+    let reported = texts(&step.reply["tasks"]).unwrap_or_default();
+    require(reported == slow, || format!("{slow:?} are slow"))
+}
+
+/// Of the run times of the completed tasks of that kind in that job, once 75% are completed.
+fn twice_the_median(step: &Step, of: &Task) -> Option<i128> {
+    let kin: Vec<&Task> = step.ledger.tasks_of(&of.job_id).filter(|task| task.is_map() == of.is_map()).collect();
+    let winners = kin.iter().filter_map(|task| Some((task, step.before(&task.id)?.winner.as_ref()?.1)));
+    let winners: Vec<_> = winners.collect();
+    if winners.len() * 4 < kin.len() * 3 {
+        return None;
+    }
+    let mut run_times: Vec<i128> = winners
+        .into_iter()
+        .filter_map(|(task, number)| {
+            let winner = task.attempts.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+            Some(i128::from(task.completed_at) - i128::from(winner.fetched_at?))
+        })
+        .collect();
+    run_times.sort_unstable();
+    let upper = run_times.get(run_times.len() / 2)?;
+    let lower = run_times.get((run_times.len() - 1) / 2)?;
+    Some(lower + upper)
+}

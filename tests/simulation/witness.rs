@@ -1,0 +1,202 @@
+//! Whoever talks to the master talks through a witness. It hands on what is said, looks at the master before and
+//! after, and holds every answer against the laws and, as an oracle, against the reference model.
+
+use super::ledger::{Ledger, Step};
+use super::master::Master;
+use super::message::Body;
+use super::model::{Model, matches};
+use super::properties::{LAWS_OF_CHANGE, LAWS_OF_STATE};
+use super::snapshot::{JobView, Snapshot, TaskView};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+/// What reaches the master. A conversation is a list of them, and can be had again.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    Message(String),
+    /// A line that is no message. It costs nobody anything but itself.
+    Noise(String),
+}
+
+/// A law that was broken, and how.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub law: &'static str,
+    pub what: String,
+}
+
+pub struct Witness {
+    master: Master,
+    oracle: Option<Model>,
+    ledger: Ledger,
+    seen: Snapshot,
+    /// Who the node is, once `init` has named it.
+    node_id: Option<String>,
+    enveloped_replies: i64,
+    /// The answers to the questions about the state, as they came last.
+    last_looks: HashMap<String, String>,
+    /// All that was said, each with the reply.
+    pub transcript: Vec<(Input, String)>,
+}
+
+fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
+    Err(Violation { law, what: what.into() })
+}
+
+impl Witness {
+    pub fn new(with_oracle: bool) -> Self {
+        Self {
+            master: Master::start(),
+            oracle: with_oracle.then(Model::new),
+            ledger: Ledger::default(),
+            seen: Snapshot::default(),
+            node_id: None,
+            enveloped_replies: 0,
+            last_looks: HashMap::new(),
+            transcript: vec![],
+        }
+    }
+
+    /// What was seen of the master last.
+    pub fn seen(&self) -> &Snapshot {
+        &self.seen
+    }
+
+    /// How often each rule of the contract was at work, by the model's account.
+    pub fn coverage(&self) -> BTreeMap<String, u64> {
+        self.oracle.as_ref().map(|model| model.coverage.clone()).unwrap_or_default()
+    }
+
+    /// Says something to the master, and returns the body of its reply.
+    pub fn say(&mut self, input: Input) -> Result<Option<Value>, Violation> {
+        if self.transcript.is_empty() {
+            self.seen = self.look()?;
+        }
+        let (Input::Message(line) | Input::Noise(line)) = &input;
+        let line = line.clone();
+        let replies = self.master.answer(format!("{line}\n").as_bytes());
+        self.transcript.push((input, replies.clone().unwrap_or_default().join("\n")));
+        let Some(replies) = replies else {
+            return broken("the_master_never_panics", "it did");
+        };
+        let expected = match self.transcript.last() {
+            Some((Input::Message(_), _)) => 1,
+            _ => 0,
+        };
+        if replies.len() != expected {
+            return broken(
+                "every_request_is_answered_once_in_order",
+                format!("there should be {expected} replies, not {}", replies.len()),
+            );
+        }
+        let Some(reply) = replies.first() else {
+            return Ok(None);
+        };
+        self.ask_oracle("the_answer_is_the_models", &line, reply)?;
+        let (request, reply) = self.unwrap(&line, reply)?;
+        self.judge(&request, &reply)?;
+        Ok(Some(reply))
+    }
+
+    fn ask_oracle(&mut self, law: &'static str, line: &str, reply: &str) -> Result<(), Violation> {
+        let Some(model) = &mut self.oracle else {
+            return Ok(());
+        };
+        match model.reply(line) {
+            Some(expected) if matches(&expected, reply) => Ok(()),
+            Some(expected) => broken(law, format!("the model answers {expected}\n the master {reply}")),
+            None => broken(law, format!("the model does not answer\n the master {reply}")),
+        }
+    }
+
+    /// Takes request and reply out of their envelopes, which have to match.
+    fn unwrap(&mut self, line: &str, reply: &str) -> Result<(Value, Value), Violation> {
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let (mut request, mut reply) = (read(line), read(reply));
+        let envelope = request.get("body").is_some().then(|| request["src"].take());
+        if envelope.is_some() {
+            request = request["body"].take();
+        }
+        if request["type"] == "init" && request["node_id"].is_string() && self.node_id.is_none() {
+            self.node_id = request["node_id"].as_str().map(str::to_owned);
+        }
+        if let (Some(src), Some(node_id)) = (envelope, &self.node_id) {
+            let is_addressed = reply["src"] == **node_id && reply["dest"] == src;
+            reply = reply["body"].take();
+            if !is_addressed || reply["msg_id"] != self.enveloped_replies {
+                return broken("a_reply_goes_to_whoever_asked", "its envelope should say so, and count");
+            }
+            self.enveloped_replies += 1;
+        }
+        if reply["in_reply_to"] != request["msg_id"] {
+            return broken("a_reply_goes_to_whoever_asked", "it should say what it is in reply to");
+        }
+        Ok((request, reply))
+    }
+
+    fn judge(&mut self, request: &Value, reply: &Value) -> Result<(), Violation> {
+        self.ledger.learn_names(request, reply);
+        let after = self.look()?;
+        let before = std::mem::replace(&mut self.seen, after);
+        let ledger = &self.ledger;
+        let step = Step { request, reply, before: &before, after: &self.seen, ledger };
+        for (law, check) in LAWS_OF_CHANGE {
+            check(&step).or_else(|what| broken(law, what))?;
+        }
+        self.ledger.learn(request, reply, &before, &self.seen);
+        for (law, check) in LAWS_OF_STATE {
+            check(&self.ledger, &self.seen).or_else(|what| broken(law, what))?;
+        }
+        Ok(())
+    }
+
+    /// Asks the master for all that it knows. The questions change nothing, and are no part of the conversation.
+    fn look(&mut self) -> Result<Snapshot, Violation> {
+        let of_tasks = self.ledger.tasks.iter().map(|task| ("task_status", "task_id", &*task.id));
+        let of_jobs = self.ledger.jobs.iter().map(|job| ("job_status", "job_id", &*job.id));
+        let questions: Vec<(&str, String, String)> = of_tasks
+            .chain(of_jobs)
+            .map(|(kind, field, id)| (kind, id.to_owned(), Body::new(kind).text(field, id).line(None, None)))
+            .chain([("status", String::new(), Body::new("status").line(None, None))])
+            .collect();
+        let asked: String = questions.iter().map(|(.., line)| format!("{line}\n")).collect();
+        let answers = self.master.answer(asked.as_bytes()).unwrap_or_default();
+        if answers.len() != questions.len() {
+            return broken("every_request_is_answered_once_in_order", "questions about the state are not");
+        }
+        let known: (Vec<_>, Vec<_>) = (
+            self.ledger.tasks.iter().map(|task| Rc::from(&*task.id)).collect(),
+            self.ledger.jobs.iter().map(|job| Rc::from(&*job.id)).collect(),
+        );
+        let mut seen = self.seen.clone();
+        seen.tasks.retain(|id, _| known.0.contains(id));
+        seen.jobs.retain(|id, _| known.1.contains(id));
+        for ((kind, id, question), answer) in questions.into_iter().zip(answers) {
+            if self.last_looks.get(&question) == Some(&answer) && is_seen(&seen, kind, &id) {
+                continue;
+            }
+            self.ask_oracle("the_state_is_the_models", &question, &answer)?;
+            let reply: Value = serde_json::from_str(&answer).unwrap_or_default();
+            let id: Rc<str> = id.into();
+            let is_status = match kind {
+                "task_status" => TaskView::read(&reply).map(|view| _ = seen.tasks.insert(id, view.into())),
+                "job_status" => JobView::read(&reply).map(|view| _ = seen.jobs.insert(id, view.into())),
+                _ => (reply["type"] == "status_ok").then(|| seen.status = reply.into()),
+            };
+            if is_status.is_none() {
+                return broken("every_task_and_job_is_known", format!("{question} is answered with {answer}"));
+            }
+            self.last_looks.insert(question, answer);
+        }
+        Ok(seen)
+    }
+}
+
+fn is_seen(seen: &Snapshot, kind: &str, id: &str) -> bool {
+    match kind {
+        "task_status" => seen.tasks.contains_key(id),
+        "job_status" => seen.jobs.contains_key(id),
+        _ => true,
+    }
+}

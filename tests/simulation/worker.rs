@@ -1,0 +1,290 @@
+//! A simulated worker: it says that it is there, asks for work, does it, and reports until it is answered. And it
+//! crashes, hangs, comes back, leaves, and has a clock of its own.
+
+use super::message::{Body, list};
+use super::options::Options;
+use super::random::Random;
+use super::work::{self, Defect};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub struct Worker {
+    pub name: String,
+    number: usize,
+    names: usize,
+    pub clock: Clock,
+    pub state: State,
+    slots: usize,
+    says_running: bool,
+    /// How many times slower than others it is.
+    slowness: i64,
+    runs: Vec<Run>,
+    reports: Vec<Report>,
+    inbox: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum State {
+    Up,
+    /// It is there and does nothing, until then; what it gets in the meantime waits.
+    Hung(i64),
+    /// It has lost what it knew, and starts again then.
+    Down(i64),
+    /// It does not come back.
+    Gone,
+}
+
+/// A clock that is off, and more so with every moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    pub skew_ms: i64,
+    pub drift: i64,
+    /// It shows this, whatever the time is.
+    pub stuck_at: Option<i64>,
+}
+
+impl Clock {
+    pub fn draw(options: &Options, random: &mut Random) -> Self {
+        Self {
+            skew_ms: random.between(-options.skew_ms, options.skew_ms),
+            drift: random.between(-options.drift, options.drift),
+            stuck_at: random
+                .per_mille(options.absurd_clocks)
+                .then(|| *random.pick(&[i64::MIN, -1, 0, i64::MAX])),
+        }
+    }
+
+    pub fn show(self, now_ms: i64, epoch_ms: i64) -> i64 {
+        let off_ms = self.skew_ms + (now_ms - epoch_ms) * self.drift / 1000;
+        self.stuck_at.unwrap_or(now_ms.saturating_add(off_ms))
+    }
+}
+
+/// A task in work.
+struct Run {
+    task_id: String,
+    attempt: i64,
+    done_at_ms: i64,
+    /// What it will report; nothing if the task takes the worker down.
+    report: Option<Body>,
+    is_map: bool,
+}
+
+/// What has to reach the master.
+struct Report {
+    task_id: String,
+    body: Body,
+    tries: usize,
+}
+
+/// After so many tries a worker forgets its result: the master will hand it the task again.
+const MOST_TRIES: usize = 12;
+
+/// What the workers share: the disks that they can read of each other, and what is wrong with the tasks.
+#[derive(Default)]
+pub struct World {
+    pub defects: BTreeMap<String, Defect>,
+    pub shared_jobs: BTreeSet<String>,
+    /// Map outputs by the name of the worker that holds them, with the attempt that made them.
+    outputs: BTreeSet<(String, String, i64)>,
+    pub offline: BTreeSet<String>,
+}
+
+impl World {
+    fn can_fetch(&self, job_id: &Value, input: &Value) -> bool {
+        let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
+        let attempt = input["attempt"].as_i64().unwrap_or_default();
+        self.shared_jobs.contains(job_id.as_str().unwrap_or_default())
+            || !self.offline.contains(&text("worker_id"))
+                && self.outputs.contains(&(text("worker_id"), text("task_id"), attempt))
+    }
+
+    fn wipe(&mut self, worker: &str) {
+        self.outputs.retain(|(name, ..)| name != worker);
+    }
+}
+
+/// What a worker sees of the moment in which it acts.
+pub struct Moment<'a> {
+    pub now_ms: i64,
+    pub options: &'a Options,
+    pub random: &'a mut Random,
+    pub world: &'a mut World,
+}
+
+impl Worker {
+    pub fn draw(number: usize, options: &Options, random: &mut Random) -> Self {
+        Self {
+            name: format!("w{number}"),
+            number,
+            names: 1,
+            clock: Clock::draw(options, random),
+            state: State::Up,
+            slots: 1 + random.below(options.slots),
+            says_running: random.per_mille(options.says_running),
+            slowness: *random.pick(&[1, 1, 1, 10]),
+            runs: vec![],
+            reports: vec![],
+            inbox: vec![],
+        }
+    }
+
+    pub fn receive(&mut self, reply: Value) {
+        if matches!(self.state, State::Up | State::Hung(_)) {
+            self.inbox.push(reply);
+        }
+    }
+
+    /// Loses what it knows, until it starts again.
+    pub fn crash(&mut self, moment: &mut Moment) {
+        self.runs.clear();
+        self.reports.clear();
+        self.inbox.clear();
+        let down_ms = moment.options.down_ms;
+        self.state = State::Down(moment.now_ms + moment.random.between(down_ms / 2, down_ms));
+        moment.world.offline.insert(self.name.clone());
+        if !moment.random.per_mille(moment.options.keeps_outputs) {
+            moment.world.wipe(&self.name);
+        }
+    }
+
+    /// Never comes back.
+    pub fn die(&mut self, world: &mut World) {
+        self.state = State::Gone;
+        world.offline.insert(self.name.clone());
+    }
+
+    /// Acts, and returns what it has to say.
+    pub fn wake(&mut self, moment: &mut Moment) -> Vec<Body> {
+        match self.state {
+            State::Gone => return vec![],
+            State::Hung(until) | State::Down(until) if until > moment.now_ms => return vec![],
+            State::Down(_) => self.restart(moment),
+            State::Up | State::Hung(_) => {}
+        }
+        self.state = State::Up;
+        for reply in std::mem::take(&mut self.inbox) {
+            self.read(&reply, moment);
+        }
+        if self.finish_runs(moment).is_err() {
+            self.crash(moment);
+            return vec![];
+        }
+        let mut said: Vec<Body> = self.reports.iter().map(|report| report.body.clone()).collect();
+        for report in &mut self.reports {
+            report.tries += 1;
+        }
+        self.reports.retain(|report| report.tries < MOST_TRIES);
+        // It knows that its report may be lost, so it asks as if it were.
+        let is_free = self.runs.len() < self.slots;
+        if is_free && (self.says_running || self.reports.is_empty()) {
+            said.push(self.request(moment));
+        } else if moment.random.per_mille(500) {
+            said.push(self.speak("heartbeat", moment));
+        }
+        said
+    }
+
+    fn restart(&mut self, moment: &mut Moment) {
+        if !moment.random.per_mille(moment.options.keeps_name) {
+            self.name = format!("w{}-{}", self.number, self.names);
+            self.names += 1;
+        }
+        moment.world.offline.remove(&self.name);
+    }
+
+    fn speak(&self, kind: &str, moment: &Moment) -> Body {
+        let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
+        Body::new(kind).text("worker_id", &self.name).json("timestamp", timestamp)
+    }
+
+    fn request(&self, moment: &mut Moment) -> Body {
+        let body = self.speak("request_task", moment);
+        if !self.says_running {
+            return body;
+        }
+        let mut running: Vec<String> = self.runs.iter().map(|run| run.task_id.clone()).collect();
+        running.extend(self.reports.iter().map(|report| report.task_id.clone()));
+        if moment.random.per_mille(30) {
+            running.push("nobody-knows".to_owned());
+        }
+        body.texts("running", &running)
+    }
+
+    fn read(&mut self, reply: &Value, moment: &mut Moment) {
+        for cancelled in reply["cancel"].as_array().into_iter().flatten() {
+            self.runs.retain(|run| run.task_id != *cancelled);
+        }
+        match reply["type"].as_str() {
+            Some("task_assigned") => self.start(&reply["task"], moment),
+            Some("task_completed" | "task_failed") => {
+                self.reports.retain(|report| report.task_id != reply["task_id"]);
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, task: &Value, moment: &mut Moment) {
+        let (Some(id), Some(attempt)) = (task["id"].as_str(), task["attempt"].as_i64()) else {
+            return;
+        };
+        let runs_it = |run: &Run| run.task_id == id && run.attempt == attempt;
+        if self.runs.iter().any(runs_it) {
+            return;
+        }
+        let report = |kind: &str| {
+            Body::new(kind).text("worker_id", &self.name).text("task_id", id).json("attempt", attempt)
+        };
+        let failed = |error: &str| Some(report("fail_task").text("error", error));
+        let inputs = task["inputs"].as_array().into_iter().flatten();
+        let lost: Vec<String> = inputs
+            .filter(|input| {
+                !moment.world.can_fetch(&task["job_id"], input)
+                    || moment.random.per_mille(moment.options.lost_inputs)
+            })
+            .map(|input| format!("{{\"task_id\": {}, \"attempt\": {}}}", input["task_id"], input["attempt"]))
+            .collect();
+        let defect = moment.world.defects.get(id).copied().unwrap_or(Defect::None);
+        let report = match defect {
+            _ if !lost.is_empty() => failed("unreachable").map(|body| body.json("lost_inputs", list(lost))),
+            Defect::Poison => None,
+            Defect::FailsUntil(last) if attempt <= last => failed("cannot read \"it\""),
+            _ => Some(report("complete_task").json("output", work::run(task))),
+        };
+        self.runs.push(Run {
+            task_id: id.to_owned(),
+            attempt,
+            done_at_ms: moment.now_ms + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
+            report,
+            is_map: task["kind"] == "map",
+        });
+    }
+
+    /// Reports what is done. An error is the task that takes the worker down.
+    fn finish_runs(&mut self, moment: &mut Moment) -> Result<(), ()> {
+        let (done, runs) =
+            std::mem::take(&mut self.runs).into_iter().partition(|run| run.done_at_ms <= moment.now_ms);
+        self.runs = runs;
+        let done: Vec<Run> = done;
+        for run in done {
+            let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
+            let body = run.report.ok_or(())?.json("timestamp", timestamp);
+            if run.is_map {
+                moment.world.outputs.insert((self.name.clone(), run.task_id.clone(), run.attempt));
+            }
+            self.reports.push(Report { task_id: run.task_id, body, tries: 0 });
+        }
+        Ok(())
+    }
+
+    /// Goes for good, and says so.
+    pub fn leave(&mut self, world: &mut World) -> Body {
+        self.die(world);
+        Body::new("remove_worker").text("worker_id", &self.name)
+    }
+
+    /// The longest that it takes for one run of a task, from the request for it to the answer to its report.
+    pub fn longest_run_ms(&self, options: &Options) -> i64 {
+        self.slowness * 64 * options.task_ms
+    }
+}
