@@ -2,16 +2,17 @@
 
 use super::Bench;
 use super::process::{baseline, file_to_file, node};
-use super::table::{Rounds, Row, Target, Unit};
+use super::table::{Rounds, Row, Target, Unit, thousands};
 use super::workload::{INIT, Order, heartbeats};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 const WORKERS: usize = 1_000;
-const FILES: &str = "file to file, whole process";
+const HOW: &str = "file to file, whole process";
 
-/// Against the ceiling and against the straightforward node, before and after `init`.
+/// Against the ceiling and against a straightforward node, before and after `init`.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let mut rows = Vec::new();
@@ -23,22 +24,27 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
         let rounds = Rounds::run(bench.rounds(), || {
             let node = run(node())?;
             expect_replies(&output, count + usize::from(!init.is_empty()))?;
-            Ok([node, run(baseline("ceiling")?)?, run(baseline("value")?)?])
+            let ceiling = run(baseline("ceiling")?)?;
+            Ok([node, ceiling, run(baseline("straightforward")?)?])
         })?;
-        let what = format!("{count} heartbeats, {WORKERS} workers, envelopes {when} init");
+        let what = format!(
+            "{} heartbeats of {} workers, envelopes {when} `init`",
+            thousands(count),
+            thousands(WORKERS)
+        );
         rows.push(Row {
             what: what.clone(),
             against: "ceiling",
             target: Target::AtMost(1.25, Unit::Times),
             measured: rounds.ratio((0, count), (1, count)),
-            how: FILES,
+            how: HOW,
         });
         rows.push(Row {
-            what,
+            what: format!("{what}: times as fast"),
             against: "straightforward node",
             target: Target::AtLeast(4.0, Unit::Times),
             measured: rounds.ratio((2, count), (0, count)),
-            how: FILES,
+            how: HOW,
         });
     }
     Ok(rows)
@@ -61,7 +67,7 @@ pub fn orders(bench: &Bench) -> io::Result<Vec<Row>> {
     }
     let output = bench.scratch.path("replies");
     let rounds = Rounds::run(bench.rounds(), || {
-        let mut times = [Default::default(); 5];
+        let mut times = [Duration::ZERO; 5];
         for (time, input) in times.iter_mut().zip(&inputs) {
             *time = file_to_file(&mut node(), input, &output)?;
             expect_replies(&output, count + 1)?;
@@ -69,26 +75,20 @@ pub fn orders(bench: &Bench) -> io::Result<Vec<Row>> {
         Ok(times)
     })?;
     let rows = orders.iter().enumerate().skip(1).map(|(place, order)| Row {
-        what: format!("heartbeats, {}", order.name()),
-        against: "its normal order",
+        what: format!("heartbeats with {}", order.name()),
+        against: "its own time in normal order",
         target: Target::AtMost(1.6, Unit::Times),
         measured: rounds.ratio((place, count), (0, count)),
-        how: FILES,
+        how: HOW,
     });
     Ok(rows.collect())
 }
 
 /// A node that answers with errors would be fast, too.
 fn expect_replies(output: &Path, count: usize) -> io::Result<()> {
-    let replies = fs::read(output)?;
-    let lines = replies
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty());
-    let last = lines.clone().last().unwrap_or_default();
-    assert_eq!(lines.count(), count, "replies");
-    assert!(
-        String::from_utf8_lossy(last).contains("\"heartbeat_ok\""),
-        "the last reply is no heartbeat_ok"
-    );
+    let replies = fs::read_to_string(output)?;
+    assert_eq!(replies.lines().count(), count, "replies");
+    let last = replies.lines().next_back().unwrap_or_default();
+    assert!(last.contains("\"heartbeat_ok\""), "no heartbeat_ok: {last}");
     Ok(())
 }

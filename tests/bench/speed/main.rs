@@ -6,10 +6,16 @@
 //!
 //! `-- --quick` takes fewer messages and rounds, and `-- NAME` only the sections whose name contains that.
 
+mod allocations;
 mod baseline;
 mod heartbeats;
 mod process;
+mod reduces;
+mod replies;
+mod round_trip;
 mod table;
+mod tasks;
+mod workers;
 mod workload;
 
 use process::Scratch;
@@ -18,9 +24,17 @@ use std::time::Instant;
 use table::Row;
 
 /// What is measured, by name. A new row goes into the section that shares its set-up, or into one of its own.
-const SECTIONS: [(&str, Section); 2] = [
+const SECTIONS: [(&str, Section); 10] = [
     ("heartbeats", heartbeats::rows),
     ("orders", heartbeats::orders),
+    ("allocations", allocations::rows),
+    ("round-trip", round_trip::rows),
+    ("workers", workers::rows),
+    ("checks", workers::checks),
+    ("tasks", tasks::rows),
+    ("flatness", tasks::flatness),
+    ("reduces", reduces::rows),
+    ("replies", replies::rows),
 ];
 
 type Section = fn(&Bench) -> io::Result<Vec<Row>>;
@@ -41,14 +55,22 @@ impl Bench {
     fn rounds(&self) -> usize {
         if self.is_quick { 3 } else { 5 }
     }
+
+    /// The same where a round takes seconds.
+    fn few_rounds(&self) -> usize {
+        if self.is_quick { 1 } else { 3 }
+    }
 }
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, name, ..] = &arguments[..]
-        && first == "baseline"
-    {
-        return baseline::run(name);
+    // The processes that this program starts are itself, under these names.
+    match &arguments[..] {
+        [first, name, rest @ ..] if first == "baseline" => {
+            return baseline::run(name, rest.first());
+        }
+        [first, rounds] if first == "round-trip" => return round_trip::measure(rounds),
+        _ => {}
     }
     let (options, names): (Vec<_>, Vec<_>) = arguments
         .iter()

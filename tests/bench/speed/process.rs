@@ -6,9 +6,9 @@
 //! any baseline has a second one. Where there is no such file, wall time stands in for it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,13 +62,159 @@ fn state(pid: u32) -> Option<char> {
     text.rsplit_once(") ")?.1.chars().next()
 }
 
-/// A folder for input and output files, gone with this value.
+/// A program on two pipes, so that its set-up can be told from what is to be measured.
+pub struct Session {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+}
+
+impl Session {
+    pub fn start(program: &mut Command) -> io::Result<Self> {
+        let mut child = program
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("no pipes"));
+        };
+        Ok(Self {
+            child,
+            stdin,
+            stdout,
+        })
+    }
+
+    /// Writes lines and reads a reply to each. Returns what it cost the program until it waited for more.
+    ///
+    /// The last reply has to hold `expected`: a program that answers with errors would be fast, too.
+    pub fn exchange(&mut self, lines: &[u8], expected: &str) -> io::Result<Duration> {
+        let (started, cpu_before) = (Instant::now(), self.cpu_time_at_rest());
+        let last = self.write_and_read(lines)?;
+        let (wall_time, cpu_after) = (started.elapsed(), self.cpu_time_at_rest());
+        let last = String::from_utf8_lossy(&last);
+        assert!(last.contains(expected), "no {expected} in {last}");
+        let cpu_time = cpu_after
+            .zip(cpu_before)
+            .map(|(after, before)| after.saturating_sub(before));
+        Ok(cpu_time.unwrap_or(wall_time))
+    }
+
+    /// Writes one line, and returns the whole reply.
+    pub fn ask(&mut self, line: &[u8]) -> io::Result<Vec<u8>> {
+        self.stdin.write_all(line)?;
+        let mut reply = Vec::new();
+        let mut buffer = vec![0; 256 << 10];
+        while reply.last() != Some(&b'\n') {
+            let count = self.stdout.read(&mut buffer)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            reply.extend(&buffer[..count]);
+        }
+        Ok(reply)
+    }
+
+    /// Returns the beginning of the last reply.
+    fn write_and_read(&mut self, lines: &[u8]) -> io::Result<Vec<u8>> {
+        let Self { stdin, stdout, .. } = self;
+        thread::scope(|scope| {
+            scope.spawn(move || stdin.write_all(lines));
+            let mut awaited = newlines(lines);
+            let mut last_line = LastLine::default();
+            let mut buffer = vec![0; 256 << 10];
+            while awaited > 0 {
+                let count = stdout.read(&mut buffer)?;
+                if count == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                last_line.take(&buffer[..count]);
+                awaited -= newlines(&buffer[..count]);
+            }
+            Ok(last_line.complete)
+        })
+    }
+
+    /// The kernel brings a process's times up to date when it goes to sleep.
+    fn cpu_time_at_rest(&self) -> Option<Duration> {
+        let pid = self.child.id();
+        while !['S', 'Z'].contains(&state(pid)?) {
+            thread::sleep(Duration::from_micros(50));
+        }
+        cpu_time(pid)
+    }
+
+    /// The most memory that the program ever had, in bytes.
+    pub fn peak_memory(&self) -> Option<usize> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: usize = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes << 10)
+    }
+
+    /// Ends the input, and waits for the program to end.
+    pub fn finish(self) -> io::Result<()> {
+        let Self {
+            mut child,
+            stdin,
+            stdout,
+        } = self;
+        drop((stdin, stdout));
+        let status = child.wait()?;
+        if !status.success() {
+            return Err(io::Error::other(format!("ended with {status}")));
+        }
+        Ok(())
+    }
+}
+
+#[expect(
+    clippy::naive_bytecount,
+    reason = "this needs no package, and is fast enough for a reader"
+)]
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// The last line of what is read piece by piece; no more than its beginning, since replies may be long.
+#[derive(Default)]
+struct LastLine {
+    complete: Vec<u8>,
+    unfinished: Vec<u8>,
+}
+
+impl LastLine {
+    const MOST_BYTES: usize = 400;
+
+    fn take(&mut self, piece: &[u8]) {
+        let mut lines = piece.rsplitn(3, |byte| *byte == b'\n');
+        let rest = lines.next().unwrap_or_default();
+        if let Some(line) = lines.next() {
+            // Only if the piece holds the end of one more line, this one began in it.
+            if lines.next().is_some() {
+                self.unfinished.clear();
+            }
+            self.append(line);
+            self.complete = std::mem::take(&mut self.unfinished);
+        }
+        self.append(rest);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let room = Self::MOST_BYTES - self.unfinished.len();
+        self.unfinished.extend(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// A folder for input and output files, gone with this value. It is in the target folder, since a temporary
+/// one is memory on some systems, and the files are long.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> io::Result<Self> {
-        let name = format!("mapreduce-master-bench-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let name = format!("speed-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir(&path)?;
         Ok(Self(path))
     }

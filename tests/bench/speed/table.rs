@@ -38,6 +38,19 @@ pub enum Measured {
     Missing(&'static str),
 }
 
+impl Measured {
+    /// Memory per thing: the peak without what is not theirs.
+    pub fn memory(peak: Option<usize>, other: usize, count: usize) -> Self {
+        match peak {
+            Some(peak) => {
+                let bytes = as_float(peak - other) / as_float(count);
+                Self::Value(bytes, format!("peak {} MiB", peak >> 20))
+            }
+            None => Self::Missing("no /proc/PID/status"),
+        }
+    }
+}
+
 impl Target {
     fn is_met_by(self, value: f64) -> bool {
         match self {
@@ -142,30 +155,34 @@ impl<const N: usize> Rounds<N> {
         Ok(Self(times?))
     }
 
+    /// The median time of a contestant per operation, in ns.
+    pub fn nanoseconds(&self, contestant: usize, count: usize) -> Measured {
+        let times = self
+            .0
+            .iter()
+            .map(|round| per_operation(round[contestant], count));
+        Measured::Value(median(&sorted(times)), String::new())
+    }
+
+    /// The median time of a contestant, in s.
+    pub fn seconds(&self, contestant: usize) -> Measured {
+        let times = self.0.iter().map(|round| round[contestant].as_secs_f64());
+        Measured::Value(median(&sorted(times)), String::new())
+    }
+
     /// The median over the rounds of contestant `a`'s time over contestant `b`'s, each per operation, and
     /// behind it the range of that ratio and the two median times.
     pub fn ratio(&self, (a, a_count): (usize, usize), (b, b_count): (usize, usize)) -> Measured {
-        let per_operation = |round: &[Duration; N], contestant: usize, count: usize| {
-            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-            let count = count as f64;
-            round[contestant].as_secs_f64() * 1e9 / count
-        };
-        let ratios = sorted(
+        let times = |contestant: usize, count| {
             self.0
                 .iter()
-                .map(|round| per_operation(round, a, a_count) / per_operation(round, b, b_count)),
-        );
-        let median_of = |contestant, count| {
-            median(&sorted(
-                self.0
-                    .iter()
-                    .map(|round| per_operation(round, contestant, count)),
-            ))
+                .map(move |round| per_operation(round[contestant], count))
         };
+        let ratios = sorted(times(a, a_count).zip(times(b, b_count)).map(|(a, b)| a / b));
         let behind = format!(
-            "{} / {} ns ({:.2} to {:.2})",
-            rounded(median_of(a, a_count)),
-            rounded(median_of(b, b_count)),
+            "{} / {} ({:.2} to {:.2})",
+            time(median(&sorted(times(a, a_count)))),
+            time(median(&sorted(times(b, b_count)))),
             ratios[0],
             ratios[ratios.len() - 1],
         );
@@ -173,24 +190,39 @@ impl<const N: usize> Rounds<N> {
     }
 }
 
+fn per_operation(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() * 1e9 / as_float(count)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn as_float(count: usize) -> f64 {
+    count as f64
+}
+
 /// In ascending order.
-pub fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
+fn sorted(values: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
 /// The middle one of sorted values.
-pub fn median(sorted: &[f64]) -> f64 {
+fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// Three digits or more, with thousands apart.
-pub fn rounded(value: f64) -> String {
-    if value < 100.0 {
-        return format!("{value:.1}");
+/// A time for people.
+fn time(nanos: f64) -> String {
+    match nanos {
+        ..1e4 => format!("{nanos:.0} ns"),
+        ..1e7 => format!("{:.0} µs", nanos / 1e3),
+        _ => format!("{:.0} ms", nanos / 1e6),
     }
-    let digits = format!("{value:.0}");
+}
+
+/// A count for people, with thousands apart.
+pub fn thousands(count: usize) -> String {
+    let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {

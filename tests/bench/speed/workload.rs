@@ -1,9 +1,10 @@
-//! Messages to measure with, as bytes: one a line.
+//! Messages to measure with, as bytes: one a line, in Maelstrom's envelopes.
 
+use std::fmt::Display;
 use std::io::Write as _;
 
 /// The time at which everything begins, in ms.
-pub const START_MS: usize = 1_700_000_000_000;
+const START_MS: usize = 1_700_000_000_000;
 
 /// Names the node, so that it answers envelopes with envelopes from then on.
 pub const INIT: &[u8] = b"{\"src\": \"c0\", \"dest\": \"n1\", \"body\": {\"type\": \"init\", \
@@ -38,56 +39,144 @@ pub fn worker(number: usize) -> String {
     format!("w{number:07}")
 }
 
-/// `count` heartbeats in envelopes, from `workers` workers in turn.
+/// The id of a task, in any job.
+pub fn task(number: usize) -> String {
+    format!("t{number:07}")
+}
+
+/// A chunk as a job gives it, the name of a file, in JSON.
+pub fn chunk(number: usize) -> String {
+    format!("{{\"file\": \"{number:07}\"}}")
+}
+
+/// The numbers below `count`, each once in `count` steps, neighbours far apart: in a cluster nobody acts in the
+/// order in which all registered.
+pub fn scattered(step: usize, count: usize) -> usize {
+    // A prime that divides none of the counts in use, so that the steps meet every number.
+    const STRIDE: usize = 611_953;
+    step * STRIDE % count
+}
+
+/// `count` heartbeats from `workers` workers in turn.
 pub fn heartbeats(count: usize, workers: usize, order: Order) -> Vec<u8> {
     let mut input = Vec::with_capacity(count * 150);
     for number in 0..count {
         let worker = worker(scattered(number, workers));
-        let rest = match order {
-            Order::UnknownBetween | Order::All => format!(
-                "\"msg_id\": {number}, \"load\": [0.5, 0.25], \"worker_id\": \"{worker}\", \
-                 \"host\": {{\"rack\": \"r7\"}}, \"timestamp\": {}",
-                START_MS + number
-            ),
-            _ => format!(
-                "\"msg_id\": {number}, \"worker_id\": \"{worker}\", \"timestamp\": {}",
-                START_MS + number
-            ),
+        let timestamp = START_MS + number;
+        let has_unknown = matches!(order, Order::UnknownBetween | Order::All);
+        let (id, load, host) = if has_unknown {
+            (
+                format!("\"id\": {number}, "),
+                "\"load\": [0.5, 0.25], ",
+                "\"host\": {\"rack\": \"r7\"}, ",
+            )
+        } else {
+            (String::new(), "", "")
         };
+        let rest = format!(
+            "\"msg_id\": {number}, {load}\"worker_id\": \"{worker}\", {host}\"timestamp\": {timestamp}"
+        );
         let body = match order {
             Order::TypeLast | Order::All => format!("{{{rest}, \"type\": \"heartbeat\"}}"),
             _ => format!("{{\"type\": \"heartbeat\", {rest}}}"),
         };
+        let src = format!("\"src\": \"{worker}\"");
         let _ = match order {
-            Order::SrcAfterBody => {
-                writeln!(
-                    input,
-                    "{{\"dest\": \"n1\", \"body\": {body}, \"src\": \"{worker}\"}}"
-                )
+            Order::SrcAfterBody | Order::All => {
+                writeln!(input, "{{{id}\"dest\": \"n1\", \"body\": {body}, {src}}}")
             }
-            Order::UnknownBetween => writeln!(
-                input,
-                "{{\"id\": {number}, \"src\": \"{worker}\", \"dest\": \"n1\", \"body\": {body}}}"
-            ),
-            Order::All => writeln!(
-                input,
-                "{{\"id\": {number}, \"dest\": \"n1\", \"body\": {body}, \"src\": \"{worker}\"}}"
-            ),
-            Order::Normal | Order::TypeLast => {
-                writeln!(
-                    input,
-                    "{{\"src\": \"{worker}\", \"dest\": \"n1\", \"body\": {body}}}"
-                )
-            }
+            _ => writeln!(input, "{{{src}, {id}\"dest\": \"n1\", \"body\": {body}}}"),
         };
     }
     input
 }
 
-/// The numbers below `count`, each once in `count` steps, neighbours far apart: in a real cluster nobody reports
-/// in the order of registration.
-pub fn scattered(step: usize, count: usize) -> usize {
-    // A prime that divides none of the counts in use, so that the steps meet every number.
-    const STRIDE: usize = 611_953;
-    (step * STRIDE) % count
+/// One message of that type, with its other fields as JSON.
+fn message(input: &mut Vec<u8>, src: &str, kind: &str, fields: impl Display) {
+    let _ = writeln!(
+        input,
+        "{{\"src\": \"{src}\", \"dest\": \"n1\", \"body\": {{\"type\": \"{kind}\", \"msg_id\": 7, {fields}}}}}"
+    );
+}
+
+/// A check at which workers that were silent since the last of `heartbeats` heartbeats began have failed, or,
+/// with a long timeout, none.
+pub fn check_failures(input: &mut Vec<u8>, heartbeats: usize, timeout_ms: usize) {
+    let now = START_MS + heartbeats + 1_000;
+    message(
+        input,
+        "monitor",
+        "check_failures",
+        format_args!("\"timeout_ms\": {timeout_ms}, \"now\": {now}"),
+    );
+}
+
+pub fn submit_job(input: &mut Vec<u8>, chunks: impl Iterator<Item = String>, reduces: usize) {
+    let tasks: Vec<String> = (0..)
+        .zip(chunks)
+        .map(|(number, chunk)| format!("{{\"id\": \"{}\", \"chunk\": {chunk}}}", task(number)))
+        .collect();
+    let tasks = tasks.join(", ");
+    message(
+        input,
+        "c0",
+        "submit_job",
+        format_args!("\"job_id\": \"job\", \"tasks\": [{tasks}], \"reduce_tasks\": {reduces}"),
+    );
+}
+
+pub fn job_status(input: &mut Vec<u8>) {
+    message(input, "c0", "job_status", "\"job_id\": \"job\"");
+}
+
+pub fn remove_job(input: &mut Vec<u8>) {
+    message(input, "c0", "remove_job", "\"job_id\": \"job\"");
+}
+
+pub fn request_task(input: &mut Vec<u8>, worker: &str) {
+    message(
+        input,
+        worker,
+        "request_task",
+        format_args!("\"worker_id\": \"{worker}\", \"timestamp\": {START_MS}"),
+    );
+}
+
+/// Completes the first attempt of a task.
+pub fn complete_task(input: &mut Vec<u8>, worker: &str, task: &str, output: &str) {
+    message(
+        input,
+        worker,
+        "complete_task",
+        format_args!(
+            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": 1, \
+             \"timestamp\": {START_MS}, \"output\": {output}"
+        ),
+    );
+}
+
+/// Fails the first attempt of a task.
+pub fn fail_task(input: &mut Vec<u8>, worker: &str, task: &str) {
+    message(
+        input,
+        worker,
+        "fail_task",
+        format_args!(
+            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": 1, \
+             \"timestamp\": {START_MS}, \"error\": \"out of disk\""
+        ),
+    );
+}
+
+pub fn reassign(input: &mut Vec<u8>, failed: &str, healthy: &str, number: usize) {
+    let (task, chunk) = (task(number), chunk(number));
+    message(
+        input,
+        "monitor",
+        "reassign",
+        format_args!(
+            "\"failed_worker\": \"{failed}\", \"healthy_worker\": \"{healthy}\", \
+             \"tasks\": [{{\"id\": \"{task}\", \"chunk\": {chunk}}}]"
+        ),
+    );
 }
