@@ -67,7 +67,7 @@ pub fn rows(_: &Bench) -> io::Result<Vec<Row>> {
             what: format!("allocations of 100,000 more heartbeats {when}"),
             against: "",
             target: Target::AtMost(0.0, Unit::Allocations),
-            measured: Measured::Value(more, format!("{once} in all")),
+            measured: Measured::Value(more, format!("{once} for the first")),
             how: "node::run in this process",
         });
     }

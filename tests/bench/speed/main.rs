@@ -56,6 +56,11 @@ impl Bench {
         if self.is_quick { 3 } else { 5 }
     }
 
+    /// The same where a round is short, and noise the greater.
+    fn many_rounds(&self) -> usize {
+        5 * self.rounds()
+    }
+
     /// The same where a round takes seconds.
     fn few_rounds(&self) -> usize {
         if self.is_quick { 1 } else { 3 }

@@ -173,7 +173,7 @@ impl Session {
     clippy::naive_bytecount,
     reason = "this needs no package, and is fast enough for a reader"
 )]
-fn newlines(bytes: &[u8]) -> usize {
+pub fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 

@@ -12,7 +12,7 @@ const FEW: usize = 100;
 
 /// Reduces against fewer reduces, and maps against fewer maps.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
-    let rounds = Rounds::run(bench.rounds(), || {
+    let rounds = Rounds::run(bench.many_rounds(), || {
         Ok([reduce(MANY, MANY)?, reduce(MANY, FEW)?, reduce(FEW, MANY)?])
     })?;
     let how = "pipes; request_task and complete_task of all reduces";

@@ -10,7 +10,7 @@ use std::io;
 use std::time::Instant;
 
 const CHUNK_BYTES: usize = 1 << 20;
-const TIMES: usize = 100;
+const TIMES: usize = 50;
 
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let chunk = format!("\"{}\"", "x".repeat(CHUNK_BYTES - 2));
@@ -25,7 +25,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let reply = session.ask(&request)?;
     let reply = bench.scratch.file("reply", &reply)?;
     let mut answer = Session::start(baseline("answer")?.arg(reply))?;
-    let processes = Rounds::run(bench.rounds(), || {
+    let processes = Rounds::run(bench.many_rounds(), || {
         Ok([
             session.exchange(&requests, "task_assigned")?,
             answer.exchange(&requests, "task_assigned")?,
@@ -48,7 +48,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     };
     node_answers(&submit);
     let mut copy = Vec::new();
-    let in_process = Rounds::run(bench.rounds(), || {
+    let in_process = Rounds::run(bench.many_rounds(), || {
         let started = Instant::now();
         for _ in 0..TIMES {
             assert!(
@@ -71,7 +71,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
             against: "writing that reply from memory",
             target: Target::AtMost(3.0, Unit::Times),
             measured: processes.ratio((0, TIMES), (1, TIMES)),
-            how: "pipes, the same task 100 times",
+            how: "pipes, the same task 50 times",
         },
         Row {
             what: format!("{what}, no process around it"),

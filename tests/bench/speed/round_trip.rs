@@ -13,7 +13,7 @@ const TRIPS: usize = 2_000;
 
 /// Against a program that only writes what it reads.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
-    let rounds = if bench.is_quick { 10 } else { 50 };
+    let rounds = bench.many_rounds();
     let program = std::env::current_exe()?;
     let arguments = ["round-trip".to_owned(), rounds.to_string()];
     // Whom `taskset` pins starts both processes of the trip there.

@@ -87,6 +87,16 @@ impl fmt::Display for Unit {
     }
 }
 
+impl Unit {
+    /// How many digits after the point say something.
+    fn digits(self) -> usize {
+        match self {
+            Self::Times | Self::Nanoseconds | Self::Seconds => 2,
+            Self::Bytes | Self::Allocations => 0,
+        }
+    }
+}
+
 impl Row {
     fn cells(&self) -> [String; 6] {
         let (measured, verdict) = match &self.measured {
@@ -97,8 +107,9 @@ impl Row {
                     "MISSED"
                 };
                 let unit = self.target.unit();
+                let digits = unit.digits();
                 let separator = if behind.is_empty() { "" } else { ": " };
-                (format!("{value:.2}{unit}{separator}{behind}"), met)
+                (format!("{value:.digits$}{unit}{separator}{behind}"), met)
             }
             Measured::Missing(why) => (format!("not measured: {why}"), "-"),
         };
@@ -116,42 +127,32 @@ impl Row {
 /// The table, in Markdown.
 pub fn print(rows: &[Row]) {
     let titles = ["what", "against", "target", "measured", "verdict", "how"].map(str::to_owned);
-    let rule = [const { String::new() }; 6];
-    let lines: Vec<_> = [titles, rule]
-        .into_iter()
-        .chain(rows.iter().map(Row::cells))
-        .collect();
+    let mut lines = vec![titles];
+    lines.extend(rows.iter().map(Row::cells));
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        let widths = lines.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    });
+    lines.insert(1, widths.map(|width| "-".repeat(width)));
     for line in &lines {
-        let mut text = String::new();
-        for (column, cell) in line.iter().enumerate() {
-            let width = lines
-                .iter()
-                .map(|line| line[column].chars().count())
-                .max()
-                .unwrap_or(0);
-            let filled = if cell.is_empty() {
-                "-".repeat(width)
-            } else {
-                format!("{cell:width$}")
-            };
-            text.push_str("| ");
-            text.push_str(&filled);
-            text.push(' ');
+        for (cell, width) in line.iter().zip(widths) {
+            print!("| {cell:width$} ");
         }
-        println!("{text}|");
+        println!("|");
     }
 }
 
 /// The times of several rounds, in each of which all contestants ran once, one after the other. Noise that
 /// lasts longer than a round hits all of them, and cancels in a ratio within the round.
-pub struct Rounds<const N: usize>(Vec<[Duration; N]>);
+pub struct Rounds(Vec<Vec<Duration>>);
 
-impl<const N: usize> Rounds<N> {
-    pub fn run(
+impl Rounds {
+    /// Has `round` run so many times, each time for the times of all contestants.
+    pub fn run<T: Into<Vec<Duration>>>(
         rounds: usize,
-        mut round: impl FnMut() -> io::Result<[Duration; N]>,
+        mut round: impl FnMut() -> io::Result<T>,
     ) -> io::Result<Self> {
-        let times: io::Result<_> = (0..rounds).map(|_| round()).collect();
+        let times: io::Result<_> = (0..rounds).map(|_| Ok(round()?.into())).collect();
         Ok(Self(times?))
     }
 

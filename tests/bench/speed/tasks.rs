@@ -115,61 +115,72 @@ fn expect_completed(session: &mut Session, tasks: usize) -> io::Result<()> {
 /// What may go wrong with one task, while there are few or a million others, each on a worker of its own.
 pub fn flatness(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
-    let jobs = many.div_ceil(5 * FEW);
+    let steps = many / 5;
+    let jobs = 2 * steps / FEW;
     let rounds = Rounds::run(bench.few_rounds(), || {
-        let [fail, requeued, reassign] = go_wrong(1, many)?;
-        let [few_fail, few_requeued, few_reassign] = go_wrong(jobs, FEW)?;
-        Ok([
-            fail,
-            few_fail,
-            requeued,
-            few_requeued,
-            reassign,
-            few_reassign,
-        ])
+        Ok([go_wrong(1, many, steps)?, go_wrong(jobs, FEW, FEW / 2)?].concat())
     })?;
     let rows = [
         "fail_task",
-        "request_task, queued again in another order",
+        "request_task of what was queued again",
         "reassign of one task",
+        "fail_task, out of order",
+        "request_task of what was queued again, out of order",
+        "reassign of one task, out of order",
     ];
     let rows = rows.iter().enumerate().map(|(place, what)| Row {
         what: format!("{what}, {} tasks and workers", thousands(many)),
         against: "with 1,000 of each",
         target: Target::AtMost(2.5, Unit::Times),
-        measured: rounds.ratio((2 * place, many), (2 * place + 1, jobs * FEW)),
-        how: "pipes, tasks in scattered order",
+        measured: rounds.ratio((place, steps), (rows.len() + place, steps)),
+        how: "pipes, one of five tasks",
     });
     Ok(rows.collect())
 }
 
-/// In each of several jobs, one after the other, each task fails on its worker, is requested again in the
-/// order of the failures, and is reassigned to the next worker. Returns the time of each of the three.
-fn go_wrong(jobs: usize, tasks: usize) -> io::Result<[Duration; 3]> {
-    let mut inputs = [const { Vec::new() }; 5];
-    let [request, fail, request_again, move_on, remove] = &mut inputs;
+/// In each of several jobs, one after the other, tasks fail on their workers, are requested again in the order
+/// of the failures, and are reassigned to a neighbour: first some in task order, then as many of the
+/// second half in scattered order. Returns the time of each of the three, twice.
+fn go_wrong(jobs: usize, tasks: usize, steps: usize) -> io::Result<[Duration; 6]> {
+    let mut request = Vec::new();
     for number in 0..tasks {
-        request_task(request, &worker(number));
+        request_task(&mut request, &worker(number));
     }
-    for step in 0..tasks {
-        let number = scattered(step, tasks);
-        let (from, to) = (worker(number), worker((number + 1) % tasks));
-        fail_task(fail, &from, &task(number));
-        request_task(request_again, &from);
-        reassign(move_on, &from, &to, number);
-    }
-    remove_job(remove);
-    let last = task(scattered(tasks - 1, tasks));
+    let half = tasks / 2;
+    let phases = [
+        go_wrong_with(0..steps),
+        go_wrong_with((0..steps).map(|step| half + scattered(step, half))),
+    ];
+    let mut remove = Vec::new();
+    remove_job(&mut remove);
     let mut session = Session::start(&mut node())?;
-    let mut times = [Duration::ZERO; 3];
+    let mut times = [Duration::ZERO; 6];
     for _ in 0..jobs {
         submit(&mut session, tasks)?;
-        session.exchange(&inputs[0], "task_assigned")?;
-        times[0] += session.exchange(&inputs[1], "\"retry\": true")?;
-        times[1] += session.exchange(&inputs[2], &format!("\"id\": \"{last}\""))?;
-        times[2] += session.exchange(&inputs[3], &format!("\"reassigned_tasks\": [\"{last}\"]"))?;
-        session.exchange(&inputs[4], "job_removed")?;
+        session.exchange(&request, "task_assigned")?;
+        for (time, (input, expected)) in times.iter_mut().zip(phases.iter().flatten()) {
+            *time += session.exchange(input, expected)?;
+        }
+        session.exchange(&remove, "job_removed")?;
     }
     session.finish()?;
     Ok(times)
+}
+
+/// The messages of the three phases for those tasks, and what has to be in the last reply to each.
+fn go_wrong_with(numbers: impl Iterator<Item = usize>) -> [(Vec<u8>, String); 3] {
+    let [mut fail, mut request, mut move_on] = [const { Vec::new() }; 3];
+    let mut last = String::new();
+    for number in numbers {
+        let (from, to) = (worker(number), worker(number ^ 1));
+        last = task(number);
+        fail_task(&mut fail, &from, &last);
+        request_task(&mut request, &from);
+        reassign(&mut move_on, &from, &to, number);
+    }
+    [
+        (fail, format!("\"task_id\": \"{last}\", \"retry\": true")),
+        (request, format!("\"id\": \"{last}\"")),
+        (move_on, format!("\"reassigned_tasks\": [\"{last}\"]")),
+    ]
 }
