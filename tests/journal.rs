@@ -1,0 +1,15 @@
+//! A node that is killed, and started again on its journal, goes on where it was; and one whose journal is damaged says
+//! so and touches nothing.
+
+#[path = "journal/conversation.rs"]
+mod conversation;
+#[path = "journal/damage.rs"]
+mod damage;
+#[path = "cluster/random.rs"]
+mod random;
+#[path = "journal/restartable.rs"]
+mod restartable;
+#[path = "journal/restarts.rs"]
+mod restarts;
+#[path = "journal/unkilled.rs"]
+mod unkilled;

@@ -1,0 +1,243 @@
+//! A journal that is not as it was written: every cut, every flipped bit, and lines that are not where they were.
+//!
+//! What a kill can do, to tear the last record, is repaired. Anything else is told from it and refused.
+
+use crate::restartable::Restartable;
+use mapreduce_master::journal::{Damage, HEADER, recover};
+
+/// A small conversation in which every reply depends on those before it. Its records are of all kinds.
+const REQUESTS: [&str; 12] = [
+    r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "m0", "chunk": "a b"}, {"id": "m1", "chunk": null}], "reduce_tasks": 1}"#,
+    r#"{"type": "init", "node_id": "n1"}"#,
+    r#"{"src": "c1", "body": {"type": "heartbeat", "worker_id": "é", "timestamp": 1}}"#,
+    "{\n  \"type\": \"request_task\",\n  \"worker_id\": \"w1\",\n  \"timestamp\": 2\n}",
+    r#"{"type": "request_task", "worker_id": "w1", "timestamp": 2, "running": ["m0"]}"#,
+    r#"{"type": "complete_task", "worker_id": "w1", "task_id": "m0", "attempt": 1, "timestamp": 3, "output": [1e400]}"#,
+    r#"{"type": "fail_task", "worker_id": "w1", "task_id": "m1", "attempt": 1, "timestamp": 4, "error": ""}"#,
+    r#"{"type": "heartbeat", "worker_id": "é", "timestamp": 5}"#,
+    r#"{"type": "heartbeat", "worker_id": "é", "timestamp": 5}"#,
+    r#"{"type": "reassign", "failed_worker": "w0", "healthy_worker": "é", "tasks": [{"id": "x", "chunk": {}}]}"#,
+    r#"{"type": "check_failures", "timeout_ms": 1, "now": 6}"#,
+    r#"{"type": "request_task", "worker_id": "é", "timestamp": 7}"#,
+];
+
+/// What can be asked, so that no two states between these requests answer the same.
+const QUERIES: [&str; 9] = [
+    r#"{"type": "status"}"#,
+    r#"{"type": "job_status", "job_id": "j"}"#,
+    r#"{"type": "task_status", "task_id": "m0"}"#,
+    r#"{"type": "task_status", "task_id": "m1"}"#,
+    r#"{"type": "task_status", "task_id": "j-reduce-0"}"#,
+    r#"{"type": "task_status", "task_id": "x"}"#,
+    r#"{"src": "c1", "body": {"type": "status"}}"#,
+    r#"{"type": "request_task", "worker_id": "w1", "timestamp": 8}"#,
+    r#"{"type": "request_task", "worker_id": "é", "timestamp": 8, "running": ["x", "m0"]}"#,
+];
+
+/// A journal of the requests. Half of them are in a snapshot, if `compacted`.
+fn write_journal(compacted: bool) -> Vec<u8> {
+    let mut node = Restartable::new();
+    for (number, request) in REQUESTS.iter().enumerate() {
+        if compacted && number == REQUESTS.len() / 2 {
+            node.compact();
+        }
+        node.say(request);
+    }
+    node.journal
+}
+
+fn states_equal(journal: &[u8], requests: &[&str]) -> bool {
+    let mut recovered = Restartable::on(journal.to_vec());
+    let mut told = Restartable::new();
+    for request in requests {
+        told.say(request);
+    }
+    let mut told = told.restarted();
+    QUERIES
+        .iter()
+        .all(|query| recovered.say(query) == told.say(query))
+}
+
+/// Where the lines of a journal start, its first one included, and where the last one ends.
+fn line_starts(journal: &[u8]) -> Vec<usize> {
+    let line_ends = journal
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n');
+    [0].into_iter()
+        .chain(line_ends.map(|(at, _)| at + 1))
+        .collect()
+}
+
+/// Refused, and where.
+fn damage(journal: &[u8]) -> Option<(u64, u64)> {
+    match recover(journal) {
+        Ok(_) => None,
+        Err(Damage::Record { number, offset, .. }) => Some((number, offset)),
+        Err(Damage::NotAJournal | Damage::UnknownVersion) => Some((0, 0)),
+        Err(Damage::Io(error)) => panic!("memory can be read: {error}"),
+    }
+}
+
+/// How many of the requests stand in the first `lines` lines of a journal, the header being the first.
+fn requests_in(journal: &[u8], lines: usize) -> usize {
+    let records = journal.split(|byte| *byte == b'\n').take(lines);
+    records.filter(|line| line.get(17) == Some(&b'{')).count()
+}
+
+#[test]
+fn a_journal_cut_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
+    let journal = write_journal(false);
+    let starts = line_starts(&journal);
+    for cut in 0..=journal.len() {
+        let lines = starts.iter().filter(|start| **start <= cut).count() - 1;
+        let recovery = recover(&journal[..cut]).unwrap_or_else(|damage| panic!("{cut}: {damage}"));
+        // All but the end of the line is enough.
+        let is_whole = cut > HEADER.len() && journal[cut.min(journal.len() - 1)] == b'\n';
+        let lines = lines + usize::from(is_whole && starts[lines] != cut);
+        assert_eq!(recovery.records, lines.saturating_sub(1) as u64, "{cut}");
+        let kept = if is_whole { cut } else { starts[lines] };
+        assert_eq!(recovery.bytes, kept as u64, "{cut}");
+        assert_eq!(recovery.torn_bytes, (cut - kept) as u64, "{cut}");
+        let count = requests_in(&journal, lines);
+        assert!(states_equal(&journal[..cut], &REQUESTS[..count]), "{cut}");
+    }
+}
+
+#[test]
+fn a_node_on_a_cut_journal_goes_on_and_can_be_killed_again() {
+    let journal = write_journal(false);
+    let starts = line_starts(&journal);
+    for cut in 0..=journal.len() {
+        let mut node = Restartable::on(journal[..cut].to_vec());
+        let lines = starts.iter().filter(|start| **start <= cut).count() - 1;
+        let is_whole = cut > HEADER.len() && journal[cut.min(journal.len() - 1)] == b'\n';
+        let lines = lines + usize::from(is_whole && starts[lines] != cut);
+        let count = requests_in(&journal, lines);
+        let mut told = Restartable::new();
+        for request in &REQUESTS[..count] {
+            told.say(request);
+        }
+        told = told.restarted();
+        for request in &REQUESTS[count..] {
+            assert_eq!(node.say(request), told.say(request), "{cut}");
+        }
+        (node, told) = (node.restarted(), told.restarted());
+        for query in QUERIES {
+            assert_eq!(node.say(query), told.say(query), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found_and_located() {
+    for compacted in [false, true] {
+        let journal = write_journal(compacted);
+        let starts = line_starts(&journal);
+        for bit in 0..8 * journal.len() {
+            let mut flipped = journal.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let line = starts.iter().filter(|start| **start <= bit / 8).count() - 1;
+            let offset = if line == 0 { 0 } else { starts[line] };
+            assert_eq!(
+                damage(&flipped),
+                Some((line as u64, offset as u64)),
+                "bit {bit}"
+            );
+        }
+    }
+}
+
+/// A flip in what the kill has torn off may look like any other tear; one in front of it may not.
+#[test]
+fn every_bit_flipped_in_front_of_a_torn_record_is_found() {
+    let journal = write_journal(false);
+    let starts = line_starts(&journal);
+    let last = starts[starts.len() - 2];
+    for cut in [last + 1, last + 20, journal.len() - 1] {
+        for bit in 0..8 * last {
+            let mut flipped = journal[..cut].to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(damage(&flipped).is_some(), "bit {bit} of {cut} bytes");
+        }
+        for bit in 8 * last..8 * cut {
+            let mut flipped = journal[..cut].to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                damage(&flipped).is_some()
+                    || states_equal(&flipped, &REQUESTS[..REQUESTS.len() - 1]),
+                "bit {bit} of {cut} bytes"
+            );
+        }
+    }
+}
+
+/// A burst is the likeliest damage there is, and a checksum of plain steps lets some of them pass where two of
+/// its words meet.
+#[test]
+fn every_two_bits_flipped_close_to_each_other_are_found() {
+    const APART: usize = 17;
+    let journal = write_journal(false);
+    let bits = 8 * journal.len();
+    let pairs = (0..bits)
+        .flat_map(|first| (first + 1..bits.min(first + APART)).map(move |second| (first, second)));
+    for (first, second) in pairs {
+        let mut flipped = journal.clone();
+        flipped[first / 8] ^= 1 << (first % 8);
+        flipped[second / 8] ^= 1 << (second % 8);
+        assert!(damage(&flipped).is_some(), "bits {first} and {second}");
+    }
+}
+
+#[test]
+fn a_line_that_is_missing_repeated_or_moved_is_found_and_located() {
+    for compacted in [false, true] {
+        let journal = write_journal(compacted);
+        let starts = line_starts(&journal);
+        let lines: Vec<&[u8]> = starts
+            .windows(2)
+            .map(|line| &journal[line[0]..line[1]])
+            .collect();
+        let at = |line: usize| Some((line as u64, starts[line] as u64));
+        for line in 1..lines.len() {
+            let mut repeated = lines.clone();
+            repeated.insert(line, lines[line]);
+            assert_eq!(damage(&repeated.concat()), at(line + 1), "repeated {line}");
+            for other in 1..line {
+                let mut moved = lines.clone();
+                moved.swap(line, other);
+                assert_eq!(damage(&moved.concat()), at(other), "{line} and {other}");
+            }
+        }
+        for line in 1..lines.len() - 1 {
+            let mut missing = lines.clone();
+            missing.remove(line);
+            assert_eq!(damage(&missing.concat()), at(line), "missing {line}");
+        }
+    }
+}
+
+#[test]
+fn blanks_and_line_ends_are_not_to_be_changed() {
+    let journal = write_journal(false);
+    let text = String::from_utf8(journal.clone()).expect("the requests are text");
+    assert!(damage(text.replace('\n', "\r\n").as_bytes()).is_some());
+    assert!(damage(text.replacen('\n', "\n\n", 2).as_bytes()).is_some());
+    assert!(damage(format!("{text}\n").as_bytes()).is_some());
+    assert!(damage(format!("\u{feff}{text}").as_bytes()).is_some());
+    assert!(damage(format!("{text}{text}").as_bytes()).is_some());
+    assert!(damage(text.to_uppercase().as_bytes()).is_some());
+}
+
+/// What a file system may leave of a write that it knew the length of when the power went.
+#[test]
+fn zeros_behind_the_last_record_are_torn_off() {
+    let journal = write_journal(false);
+    for zeros in [1, 17, 4096] {
+        let mut extended = journal.clone();
+        extended.resize(journal.len() + zeros, 0);
+        let recovery = recover(&extended[..]).expect("they are no whole record");
+        assert_eq!(recovery.bytes, journal.len() as u64);
+        assert_eq!(recovery.torn_bytes, zeros as u64);
+    }
+}

@@ -1,0 +1,96 @@
+//! A node whose journal is kept in memory, so that it can be killed and compacted a thousand times a second.
+//!
+//! It does what the node does, but for cutting bytes into messages and for the disk.
+
+use mapreduce_master::journal::{Recorder, recover};
+use mapreduce_master::service::Service;
+use mapreduce_master::wire::{self, Message};
+
+pub struct Restartable {
+    service: Service,
+    recorder: Recorder,
+    /// What stands in the file.
+    pub journal: Vec<u8>,
+    /// The `msg_id` of the latest reply in an envelope.
+    latest_msg_id: Option<u64>,
+}
+
+impl Restartable {
+    pub fn new() -> Self {
+        Self::on(Vec::new())
+    }
+
+    /// A node that is started on a journal, and cuts a torn record off as the real one does.
+    pub fn on(mut journal: Vec<u8>) -> Self {
+        let recovery = recover(&journal[..]).expect("the journal is whole");
+        assert_eq!(
+            recovery.bytes + recovery.torn_bytes,
+            journal.len() as u64,
+            "all of the file is accounted for"
+        );
+        journal.truncate(usize::try_from(recovery.bytes).expect("it is a length in memory"));
+        let mut node = Self {
+            service: recovery.service,
+            recorder: recovery.recorder,
+            journal,
+            latest_msg_id: None,
+        };
+        node.write();
+        node
+    }
+
+    /// Kills the node, and starts another one on its journal.
+    pub fn restarted(self) -> Self {
+        let mut node = Self::on(self.journal);
+        node.latest_msg_id = self.latest_msg_id;
+        node
+    }
+
+    /// Puts a snapshot in the journal's place, as happens when it has grown long. The node goes on running.
+    pub fn compact(&mut self) {
+        self.recorder = Recorder::snapshot(&mut self.service).expect("the state can be written");
+        self.journal.clear();
+        self.write();
+    }
+
+    /// The reply to a message, as a line; empty for a message that gets none. Its `msg_id` is checked, and
+    /// left out.
+    pub fn say(&mut self, message: &str) -> String {
+        let mut fields = Message::EMPTY;
+        let mut reply = Vec::new();
+        if wire::parse(message.as_bytes(), &mut fields).is_ok()
+            && let Ok(effect) = self.service.answer(&fields, &mut reply)
+        {
+            self.recorder
+                .record(message.as_bytes(), effect, &self.service);
+        }
+        self.write();
+        let reply = String::from_utf8(reply).expect("a reply is text");
+        let (reply, msg_id) = without_msg_id(&reply);
+        if msg_id.is_some() {
+            assert!(msg_id > self.latest_msg_id, "no msg_id is used twice");
+            self.latest_msg_id = msg_id;
+        }
+        reply
+    }
+
+    fn write(&mut self) {
+        self.journal.append(&mut self.recorder.records);
+    }
+}
+
+/// A reply without its `msg_id`, and that.
+pub fn without_msg_id(reply: &str) -> (String, Option<u64>) {
+    const NAME: &str = ", \"msg_id\": ";
+    // In an envelope it is the third field of the body at the latest, in front of everything that may be opaque.
+    let Some((before, rest)) = reply
+        .starts_with("{\"src\": ")
+        .then(|| reply.split_once(NAME))
+        .flatten()
+    else {
+        return (reply.to_owned(), None);
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let msg_id = rest[..digits].parse().expect("a msg_id is a number");
+    (format!("{before}{}", &rest[digits..]), Some(msg_id))
+}
