@@ -63,7 +63,7 @@ fn read_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Comma
                     _ => return Err("--journal-sync is batch or never".into()),
                 });
             }
-            _ => return Err(format!("unknown argument {}", argument.display())),
+            _ => return Err(format!("unknown argument {:?}", argument.to_string_lossy())),
         }
     }
     if options.sync.is_some() && options.journal.is_none() {

@@ -59,7 +59,12 @@ fn run(seed: u64, with_oracle: bool) -> Result<Cluster, Box<Failure>> {
         Ok(()) => Ok(cluster),
         Err(violation) => {
             let conversation = cluster.witness.transcript;
-            Err(Box::new(Failure { seed, options, violation, conversation }))
+            Err(Box::new(Failure {
+                seed,
+                options,
+                violation,
+                conversation,
+            }))
         }
     }
 }
@@ -73,8 +78,16 @@ struct Failure {
 
 impl Failure {
     fn report(&self, with_oracle: bool) -> String {
-        let Self { seed, options, violation, conversation } = self;
-        let inputs: Vec<Input> = conversation.iter().map(|(input, _)| input.clone()).collect();
+        let Self {
+            seed,
+            options,
+            violation,
+            conversation,
+        } = self;
+        let inputs: Vec<Input> = conversation
+            .iter()
+            .map(|(input, _)| input.clone())
+            .collect();
         let shrunk = shrink(&inputs, violation.law, with_oracle);
         let mut report = format!(
             "seed {seed} breaks `{}` at message {}:\n{}\n\n{options:?}\n",
@@ -90,14 +103,21 @@ impl Failure {
         for (Input::Message(line) | Input::Noise(line), reply) in said {
             let _ = writeln!(report, "  {line}\n    {reply}");
         }
-        let _ = write!(report, "\n{what}\n\nSEED={seed} cargo test --test simulation\n");
+        let _ = write!(
+            report,
+            "\n{what}\n\nSEED={seed} cargo test --test simulation\n"
+        );
         report
     }
 }
 
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{variable} should be a number, not {value:?}")))
+    Some(
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} should be a number, not {value:?}")),
+    )
 }
 
 #[test]

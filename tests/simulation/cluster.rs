@@ -27,8 +27,12 @@ impl Cluster {
         let mut random = Random::new(seed);
         let options = Options::draw(&mut random);
         let r = &mut random;
-        let workers: Vec<Worker> = (0..options.workers).map(|number| Worker::draw(number, &options, r)).collect();
-        let monitors = (0..options.monitors).map(|_| Monitor::draw(&options, r)).collect();
+        let workers: Vec<Worker> = (0..options.workers)
+            .map(|number| Worker::draw(number, &options, r))
+            .collect();
+        let monitors = (0..options.monitors)
+            .map(|_| Monitor::draw(&options, r))
+            .collect();
         let submitter = Submitter::draw(&options, r);
         let mut world = World::default();
         for job in &submitter.jobs {
@@ -50,19 +54,37 @@ impl Cluster {
         network.plan(0, Event::Wake(Actor::Submitter));
         network.plan(CALAMITY_MS, Event::Calamity);
         for number in 0..options.workers {
-            network.plan(random.between(0, options.pace_ms), Event::Wake(Actor::Worker(number)));
+            network.plan(
+                random.between(0, options.pace_ms),
+                Event::Wake(Actor::Worker(number)),
+            );
         }
         for number in 0..options.monitors {
-            network.plan(random.between(0, options.check_ms), Event::Wake(Actor::Monitor(number)));
+            network.plan(
+                random.between(0, options.check_ms),
+                Event::Wake(Actor::Monitor(number)),
+            );
         }
         let witness = Witness::new(with_oracle);
-        Self { options, random, network, witness, workers, monitors, submitter, world, msg_ids: 0 }
+        Self {
+            options,
+            random,
+            network,
+            witness,
+            workers,
+            monitors,
+            submitter,
+            world,
+            msg_ids: 0,
+        }
     }
 
     /// Lets everything happen, until the master has got as many messages as were drawn.
     pub fn run_with_faults(&mut self) -> Result<(), Violation> {
         if self.options.init {
-            let init = Body::new("init").text("node_id", "n1").json("node_ids", "[\"n1\"]");
+            let init = Body::new("init")
+                .text("node_id", "n1")
+                .json("node_ids", "[\"n1\"]");
             self.say(Actor::Submitter, &init.line(Some(0), Some("c0")))?;
         }
         while self.witness.transcript.len() < self.options.faulty_messages {
@@ -88,7 +110,10 @@ impl Cluster {
             }
             if is_timeless {
                 let body = Body::new("remove_worker").text("worker_id", &worker.name);
-                self.network.plan(LONGEST_DELAY_MS, Event::Request(Actor::Submitter, body.line(None, None)));
+                self.network.plan(
+                    LONGEST_DELAY_MS,
+                    Event::Request(Actor::Submitter, body.line(None, None)),
+                );
             }
         }
         let monitor = Monitor::draw(&self.options, &mut self.random);
@@ -104,7 +129,12 @@ impl Cluster {
         while !self.is_done() {
             self.step()?;
             if self.network.now_ms > deadline_ms {
-                let unfinished = self.witness.seen().jobs.iter().filter(|(_, job)| job.is_running());
+                let unfinished = self
+                    .witness
+                    .seen()
+                    .jobs
+                    .iter()
+                    .filter(|(_, job)| job.is_running());
                 let unfinished: Vec<&str> = unfinished.map(|(id, _)| &**id).collect();
                 return Err(Violation {
                     law: "every_job_ends_while_one_worker_is_left",
@@ -116,7 +146,13 @@ impl Cluster {
     }
 
     fn is_done(&self) -> bool {
-        self.submitter.all_confirmed() && !self.witness.seen().jobs.values().any(|job| job.is_running())
+        self.submitter.all_confirmed()
+            && !self
+                .witness
+                .seen()
+                .jobs
+                .values()
+                .any(|job| job.is_running())
     }
 
     /// How long the rest of the work takes at most. First, the last message of before arrives, and every worker that
@@ -127,11 +163,21 @@ impl Cluster {
         let options = &self.options;
         let found_out_ms = 2 * (options.timeout_ms + options.check_ms) + options.down_ms;
         let clocks_ms = 1_000_000;
-        let run_ms = self.workers.iter().map(|worker| worker.longest_run_ms(options)).max().unwrap_or_default();
-        let runs: i64 = self.submitter.jobs.iter().map(|job| {
-            let tasks = i64::try_from(job.maps.len() + job.reduces).unwrap_or(i64::MAX);
-            tasks * (job.max_failures + job.max_losses + 1)
-        }).sum();
+        let run_ms = self
+            .workers
+            .iter()
+            .map(|worker| worker.longest_run_ms(options))
+            .max()
+            .unwrap_or_default();
+        let runs: i64 = self
+            .submitter
+            .jobs
+            .iter()
+            .map(|job| {
+                let tasks = i64::try_from(job.maps.len() + job.reduces).unwrap_or(i64::MAX);
+                tasks * (job.max_failures + job.max_losses + 1)
+            })
+            .sum();
         LONGEST_DELAY_MS + clocks_ms + (runs + 100) * (run_ms + found_out_ms + 2 * options.pace_ms)
     }
 
@@ -179,11 +225,25 @@ impl Cluster {
 
     /// Lets an actor act; returns what it has to say, and when it wakes up again.
     fn wake(&mut self, actor: Actor) -> (Vec<Body>, i64) {
-        let Self { options, random, network, workers, monitors, submitter, world, .. } = self;
+        let Self {
+            options,
+            random,
+            network,
+            workers,
+            monitors,
+            submitter,
+            world,
+            ..
+        } = self;
         let now_ms = network.now_ms;
         match actor {
             Actor::Worker(number) => {
-                let mut moment = Moment { now_ms, options, random, world };
+                let mut moment = Moment {
+                    now_ms,
+                    options,
+                    random,
+                    world,
+                };
                 let said = workers[number].wake(&mut moment);
                 (said, random.between(options.pace_ms / 2, options.pace_ms))
             }
@@ -193,7 +253,10 @@ impl Cluster {
                 };
                 let names: Vec<String> = workers.iter().map(|worker| worker.name.clone()).collect();
                 let said = monitor.wake(now_ms, &names, &submitter.jobs, options, random);
-                (said, random.between(monitor.every_ms / 2, monitor.every_ms) + 1)
+                (
+                    said,
+                    random.between(monitor.every_ms / 2, monitor.every_ms) + 1,
+                )
             }
             Actor::Submitter => (submitter.wake(options, random), options.pace_ms),
         }
@@ -236,7 +299,10 @@ impl Cluster {
         let noise = match self.random.below(4) {
             0 => {
                 let cut = self.random.below(line.len());
-                line.chars().take(cut).filter(|letter| *letter != '}').collect()
+                line.chars()
+                    .take(cut)
+                    .filter(|letter| *letter != '}')
+                    .collect()
             }
             1 => format!("{line} {line}"),
             2 => format!("{line}]"),
@@ -248,7 +314,14 @@ impl Cluster {
 
     fn strike(&mut self) {
         let number = self.random.below(self.workers.len());
-        let Self { options, random, network, workers, world, .. } = self;
+        let Self {
+            options,
+            random,
+            network,
+            workers,
+            world,
+            ..
+        } = self;
         let worker = &mut workers[number];
         let now_ms = network.now_ms;
         let is_up = worker.state == State::Up;
@@ -262,7 +335,12 @@ impl Cluster {
         if is_up && random.per_mille(options.hang) {
             worker.state = State::Hung(now_ms + random.heavy_tail(200));
         } else if is_up && random.per_mille(options.crash) {
-            worker.crash(&mut Moment { now_ms, options, random, world });
+            worker.crash(&mut Moment {
+                now_ms,
+                options,
+                random,
+                world,
+            });
         } else if is_up && random.per_mille(options.leave) {
             let body = worker.leave(world);
             // It may start again: it is known no more, and is new then.

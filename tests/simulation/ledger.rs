@@ -75,11 +75,16 @@ impl Task {
 
     /// The live attempt on that worker: the last one it was given, since it has one at most.
     pub fn last_given_to(&self, worker: &str) -> Option<(i64, &Attempt)> {
-        (1..).zip(&self.attempts).filter(|(_, attempt)| attempt.worker == worker).last()
+        (1..)
+            .zip(&self.attempts)
+            .filter(|(_, attempt)| attempt.worker == worker)
+            .last()
     }
 
     pub fn was_given(&self, number: i64, worker: &str) -> bool {
-        (1..).zip(&self.attempts).any(|(given, attempt)| given == number && attempt.worker == worker)
+        (1..)
+            .zip(&self.attempts)
+            .any(|(given, attempt)| given == number && attempt.worker == worker)
     }
 }
 
@@ -98,18 +103,29 @@ impl Job {
     }
 
     fn of_tasks_taken_in() -> Self {
-        Self { max_skipped: i64::MAX, ..Self::read(&Value::Null) }
+        Self {
+            max_skipped: i64::MAX,
+            ..Self::read(&Value::Null)
+        }
     }
 
     /// Whether that request submits this job.
     pub fn is_as_submitted(&self, request: &Value) -> bool {
         let other = Self::read(request);
         let facts = |job: &Self| {
-            (job.partitions, job.shared_output, job.max_failures, job.max_losses, job.max_skipped)
+            (
+                job.partitions,
+                job.shared_output,
+                job.max_failures,
+                job.max_losses,
+                job.max_skipped,
+            )
         };
         let tasks = |job: &Self| {
             let tasks = job.tasks.as_array().into_iter().flatten();
-            tasks.map(|task| (task["id"].clone(), task["chunk"].clone())).collect::<Vec<_>>()
+            tasks
+                .map(|task| (task["id"].clone(), task["chunk"].clone()))
+                .collect::<Vec<_>>()
         };
         facts(self) == facts(&other) && tasks(self) == tasks(&other)
     }
@@ -134,7 +150,11 @@ impl Ledger {
 
     /// Whether a task waits behind the barrier for its job's maps.
     pub fn is_behind_barrier(&self, task: &Task, seen: &Snapshot) -> bool {
-        !task.is_map() && seen.jobs.get(&*task.job_id).is_some_and(|job| !job.is_open())
+        !task.is_map()
+            && seen
+                .jobs
+                .get(&*task.job_id)
+                .is_some_and(|job| !job.is_open())
     }
 
     /// Learns which jobs and tasks there are from now on: what it takes to look at them.
@@ -169,7 +189,14 @@ impl Ledger {
         let reduces = (0..job.partitions).map(|n| (format!("{}-reduce-{n}", job.id), None, n));
         for (id, chunk, partition) in maps.chain(reduces) {
             let job_id = job.id.clone();
-            self.tasks.push(Task { id, job_id, chunk, partition, attempts: vec![], completed_at: 0 });
+            self.tasks.push(Task {
+                id,
+                job_id,
+                chunk,
+                partition,
+                attempts: vec![],
+                completed_at: 0,
+            });
         }
         self.jobs.push(job);
         self.ever_a_job = true;
@@ -190,7 +217,11 @@ impl Ledger {
         });
         let id = text(task, "id");
         self.assign(&id, failed_worker, None);
-        if let Some(first) = self.tasks.last_mut().and_then(|task| task.attempts.first_mut()) {
+        if let Some(first) = self
+            .tasks
+            .last_mut()
+            .and_then(|task| task.attempts.first_mut())
+        {
             first.fetched = true;
         }
     }
@@ -217,7 +248,11 @@ impl Ledger {
             "heartbeat" => self.hear(request),
             "request_task" => {
                 self.hear(request);
-                self.learn_assignment(&text(request, "worker_id"), &request["timestamp"], &reply["task"]);
+                self.learn_assignment(
+                    &text(request, "worker_id"),
+                    &request["timestamp"],
+                    &reply["task"],
+                );
             }
             "complete_task" => {
                 self.hear(request);
@@ -235,7 +270,9 @@ impl Ledger {
                     worker.failed |= failed.contains(&worker.id);
                 }
             }
-            "remove_worker" => self.workers.retain(|worker| worker.id != request["worker_id"]),
+            "remove_worker" => self
+                .workers
+                .retain(|worker| worker.id != request["worker_id"]),
             "reassign" => self.learn_reassignment(request, reply, after),
             "check_stragglers" => {
                 for straggler in texts(&reply["tasks"]).unwrap_or_default() {
@@ -257,7 +294,11 @@ impl Ledger {
                 worker.last_heartbeat = worker.last_heartbeat.max(timestamp);
                 worker.failed = false;
             }
-            None => self.workers.push(Worker { id, last_heartbeat: timestamp, failed: false }),
+            None => self.workers.push(Worker {
+                id,
+                last_heartbeat: timestamp,
+                failed: false,
+            }),
         }
     }
 
@@ -267,7 +308,9 @@ impl Ledger {
         let Some(task) = self.task_mut(&id) else {
             return;
         };
-        let known = (1..).zip(&mut task.attempts).find(|(known, _)| Some(*known) == number);
+        let known = (1..)
+            .zip(&mut task.attempts)
+            .find(|(known, _)| Some(*known) == number);
         match known {
             Some((_, attempt)) if attempt.fetched => {}
             Some((_, attempt)) => (attempt.fetched, attempt.fetched_at) = (true, timestamp),
@@ -282,7 +325,11 @@ impl Ledger {
             if seen(after, &id).is_some_and(|task| task.attempts > known) {
                 self.assign(&id, &healthy, None);
                 if self.worker(&healthy).is_none() {
-                    self.workers.push(Worker { id: healthy.clone(), last_heartbeat: None, failed: false });
+                    self.workers.push(Worker {
+                        id: healthy.clone(),
+                        last_heartbeat: None,
+                        failed: false,
+                    });
                 }
             }
         }
@@ -296,18 +343,33 @@ impl Ledger {
         };
         self.line.retain(|id| waits(id));
         let mut came: Vec<(usize, bool, &str)> = vec![];
-        for task in self.tasks.iter().filter(|task| waits(&task.id) && !self.line.contains(&task.id)) {
-            let place_of = |worker: &String| self.workers.iter().position(|known| known.id == *worker);
+        for task in self
+            .tasks
+            .iter()
+            .filter(|task| waits(&task.id) && !self.line.contains(&task.id))
+        {
+            let place_of =
+                |worker: &String| self.workers.iter().position(|known| known.id == *worker);
             let listed = request["lost_inputs"].as_array();
-            let listed = listed.and_then(|listed| listed.iter().position(|input| input["task_id"] == *task.id));
+            let listed = listed
+                .and_then(|listed| listed.iter().position(|input| input["task_id"] == *task.id));
             came.push(match seen(before, &task.id) {
-                _ if request["type"] == "fail_task" => (listed.unwrap_or(usize::MAX), false, &task.id),
-                Some(TaskView { winner: Some((worker, _)), .. }) => {
-                    (place_of(worker).unwrap_or_default(), true, &task.id)
+                _ if request["type"] == "fail_task" => {
+                    (listed.unwrap_or(usize::MAX), false, &task.id)
                 }
-                Some(was) => {
-                    (was.workers.iter().filter_map(place_of).max().unwrap_or_default(), false, &task.id)
-                }
+                Some(TaskView {
+                    winner: Some((worker, _)),
+                    ..
+                }) => (place_of(worker).unwrap_or_default(), true, &task.id),
+                Some(was) => (
+                    was.workers
+                        .iter()
+                        .filter_map(place_of)
+                        .max()
+                        .unwrap_or_default(),
+                    false,
+                    &task.id,
+                ),
                 None => (0, false, &task.id),
             });
         }

@@ -12,7 +12,9 @@ pub struct Master {
 
 impl Master {
     pub fn start() -> Self {
-        Self { node: Node::new(true) }
+        Self {
+            node: Node::new(true),
+        }
     }
 
     /// Feeds bytes in two pieces, and returns the lines that come out; nothing if the master panics.

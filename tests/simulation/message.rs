@@ -36,7 +36,10 @@ impl Body {
         }
         line.push('}');
         match src {
-            Some(src) => format!("{{\"src\": {}, \"dest\": \"n1\", \"body\": {line}}}", quoted(src)),
+            Some(src) => format!(
+                "{{\"src\": {}, \"dest\": \"n1\", \"body\": {line}}}",
+                quoted(src)
+            ),
             None => line,
         }
     }

@@ -19,7 +19,11 @@ pub struct Monitor {
 impl Monitor {
     pub fn draw(options: &Options, random: &mut Random) -> Self {
         Self {
-            clock: Clock { drift: 0, stuck_at: None, ..Clock::draw(options, random) },
+            clock: Clock {
+                drift: 0,
+                stuck_at: None,
+                ..Clock::draw(options, random)
+            },
             timeout_ms: options.timeout_ms * random.between(1, 2),
             every_ms: options.check_ms * random.between(1, 2),
             failed: vec![],
@@ -34,9 +38,18 @@ impl Monitor {
         }
     }
 
-    pub fn wake(&mut self, now_ms: i64, names: &[String], jobs: &[Job], options: &Options, random: &mut Random) -> Vec<Body> {
+    pub fn wake(
+        &mut self,
+        now_ms: i64,
+        names: &[String],
+        jobs: &[Job],
+        options: &Options,
+        random: &mut Random,
+    ) -> Vec<Body> {
         let now = self.clock.show(now_ms, options.epoch_ms);
-        let check = Body::new("check_failures").json("timeout_ms", self.timeout_ms).json("now", now);
+        let check = Body::new("check_failures")
+            .json("timeout_ms", self.timeout_ms)
+            .json("now", now);
         let mut said = vec![check.clone()];
         if random.per_mille(100) {
             said.push(check);
@@ -58,13 +71,24 @@ impl Monitor {
 }
 
 /// As the course's monitor: the tasks of a failed worker, all or by name, to one that is hopefully healthy.
-fn reassign(failed: &str, healthy: &str, jobs: &[Job], options: &Options, random: &mut Random) -> Body {
-    let body = Body::new("reassign").text("failed_worker", failed).text("healthy_worker", healthy);
+fn reassign(
+    failed: &str,
+    healthy: &str,
+    jobs: &[Job],
+    options: &Options,
+    random: &mut Random,
+) -> Body {
+    let body = Body::new("reassign")
+        .text("failed_worker", failed)
+        .text("healthy_worker", healthy);
     if !random.per_mille(options.reassign_named) {
         return body;
     }
     let maps = jobs.iter().flat_map(|job| &job.maps);
-    let mut tasks: Vec<String> = maps.filter(|_| random.per_mille(300)).map(super::work::Map::listed).collect();
+    let mut tasks: Vec<String> = maps
+        .filter(|_| random.per_mille(300))
+        .map(super::work::Map::listed)
+        .collect();
     if random.per_mille(options.foreign_tasks) {
         let id = format!("foreign-{}", random.below(3));
         tasks.push(format!("{{\"id\": {}, \"chunk\": \"a b a\"}}", quoted(&id)));

@@ -45,12 +45,16 @@ pub struct Network {
 
 impl Network {
     pub fn at(now_ms: i64) -> Self {
-        Self { now_ms, ..Self::default() }
+        Self {
+            now_ms,
+            ..Self::default()
+        }
     }
 
     pub fn plan(&mut self, after_ms: i64, event: Event) {
         self.planned += 1;
-        self.events.insert((self.now_ms + after_ms, self.planned), event);
+        self.events
+            .insert((self.now_ms + after_ms, self.planned), event);
     }
 
     pub fn next(&mut self) -> Option<Event> {
@@ -82,7 +86,10 @@ impl Network {
 
     pub fn reaches(&self, actor: Actor) -> bool {
         match actor {
-            Actor::Worker(number) => self.cut_off.get(&number).is_none_or(|until| *until <= self.now_ms),
+            Actor::Worker(number) => self
+                .cut_off
+                .get(&number)
+                .is_none_or(|until| *until <= self.now_ms),
             Actor::Monitor(_) | Actor::Submitter => true,
         }
     }

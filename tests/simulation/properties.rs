@@ -93,7 +93,10 @@ impl Step<'_> {
 
     /// The tasks that were there before and are there after, in task order, each with what was seen of it.
     fn tasks(&self) -> impl Iterator<Item = (&super::ledger::Task, &TaskView, &TaskView)> {
-        self.ledger.tasks.iter().filter_map(|task| Some((task, self.before(&task.id)?, self.after(&task.id)?)))
+        self.ledger
+            .tasks
+            .iter()
+            .filter_map(|task| Some((task, self.before(&task.id)?, self.after(&task.id)?)))
     }
 
     /// By how much a counter of `status` has grown.
@@ -104,7 +107,8 @@ impl Step<'_> {
 
     /// Whether the job of a task has failed by this message.
     fn fails_its_job(&self, job_id: &str) -> bool {
-        let is_running = |seen: &Snapshot| seen.jobs.get(job_id).is_some_and(|job| job.is_running());
+        let is_running =
+            |seen: &Snapshot| seen.jobs.get(job_id).is_some_and(|job| job.is_running());
         is_running(self.before) && !is_running(self.after)
     }
 }

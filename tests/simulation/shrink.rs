@@ -6,7 +6,11 @@ use super::witness::{Input, Violation, Witness};
 const MOST_TRIES: usize = 5_000;
 
 /// The messages that are enough to break that law, and how they break it.
-pub fn shrink(conversation: &[Input], law: &str, with_oracle: bool) -> Option<(Witness, Violation)> {
+pub fn shrink(
+    conversation: &[Input],
+    law: &str,
+    with_oracle: bool,
+) -> Option<(Witness, Violation)> {
     let mut kept = conversation.to_vec();
     kept.truncate(breaks(&kept, law, with_oracle)?);
     let mut tries = 0;
@@ -36,7 +40,9 @@ pub fn shrink(conversation: &[Input], law: &str, with_oracle: bool) -> Option<(W
 /// After how many messages that law is broken, if it is.
 fn breaks(conversation: &[Input], law: &str, with_oracle: bool) -> Option<usize> {
     let (witness, violation) = have(conversation, with_oracle);
-    violation.filter(|violation| violation.law == law).map(|_| witness.transcript.len())
+    violation
+        .filter(|violation| violation.law == law)
+        .map(|_| witness.transcript.len())
 }
 
 /// Has a conversation with a new master, up to the first law that is broken.

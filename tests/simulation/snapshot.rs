@@ -77,7 +77,10 @@ impl TaskView {
             failures: reply["failures"].as_i64()?,
             losses: reply["losses"].as_i64()?,
             workers: texts(&reply["workers"])?,
-            winner: winner["worker_id"].as_str().map(str::to_owned).zip(winner["attempt"].as_i64()),
+            winner: winner["worker_id"]
+                .as_str()
+                .map(str::to_owned)
+                .zip(winner["attempt"].as_i64()),
             output: reply["output"].clone(),
         })
     }
@@ -88,7 +91,12 @@ impl JobView {
     pub fn read(reply: &Value) -> Option<Self> {
         let counts = |kind: &str| {
             let count = |state: &str| reply[kind][state].as_i64();
-            Some([count("idle")?, count("running")?, count("completed")?, count("skipped")?])
+            Some([
+                count("idle")?,
+                count("running")?,
+                count("completed")?,
+                count("skipped")?,
+            ])
         };
         Some(Self {
             state: reply["state"].as_str()?.to_owned(),
@@ -112,5 +120,8 @@ impl JobView {
 
 /// A list of strings, if it is one.
 pub fn texts(list: &Value) -> Option<Vec<String>> {
-    list.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
+    list.as_array()?
+        .iter()
+        .map(|text| text.as_str().map(str::to_owned))
+        .collect()
 }

@@ -16,7 +16,14 @@ pub struct Submitter {
 impl Submitter {
     pub fn draw(options: &Options, random: &mut Random) -> Self {
         let jobs: Vec<Job> = (0..options.jobs)
-            .map(|number| Job::draw(format!("job{number}"), random, options.max_maps, options.max_reduces))
+            .map(|number| {
+                Job::draw(
+                    format!("job{number}"),
+                    random,
+                    options.max_maps,
+                    options.max_reduces,
+                )
+            })
             .collect();
         let confirmed = vec![false; jobs.len()];
         Self { jobs, confirmed }
@@ -43,7 +50,9 @@ impl Submitter {
             match random.below(40) {
                 0 => said.push(Body::new("job_status").text("job_id", &job.id)),
                 1 => said.push(job.submission().json("max_skipped", 9)),
-                2 if options.remove_job > 0 => said.push(Body::new("remove_job").text("job_id", "")),
+                2 if options.remove_job > 0 => {
+                    said.push(Body::new("remove_job").text("job_id", ""))
+                }
                 _ => {}
             }
         }

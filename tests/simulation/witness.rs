@@ -41,7 +41,10 @@ pub struct Witness {
 }
 
 fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
-    Err(Violation { law, what: what.into() })
+    Err(Violation {
+        law,
+        what: what.into(),
+    })
 }
 
 impl Witness {
@@ -65,7 +68,10 @@ impl Witness {
 
     /// How often each rule of the contract was at work, by the model's account.
     pub fn coverage(&self) -> BTreeMap<String, u64> {
-        self.oracle.as_ref().map(|model| model.coverage.clone()).unwrap_or_default()
+        self.oracle
+            .as_ref()
+            .map(|model| model.coverage.clone())
+            .unwrap_or_default()
     }
 
     /// Says something to the master, and returns the body of its reply.
@@ -76,7 +82,8 @@ impl Witness {
         let (Input::Message(line) | Input::Noise(line)) = &input;
         let line = line.clone();
         let replies = self.master.answer(format!("{line}\n").as_bytes());
-        self.transcript.push((input, replies.clone().unwrap_or_default().join("\n")));
+        self.transcript
+            .push((input, replies.clone().unwrap_or_default().join("\n")));
         let Some(replies) = replies else {
             return broken("the_master_never_panics", "it did");
         };
@@ -105,8 +112,14 @@ impl Witness {
         };
         match model.reply(line) {
             Some(expected) if matches(&expected, reply) => Ok(()),
-            Some(expected) => broken(law, format!("the model answers {expected}\n the master {reply}")),
-            None => broken(law, format!("the model does not answer\n the master {reply}")),
+            Some(expected) => broken(
+                law,
+                format!("the model answers {expected}\n the master {reply}"),
+            ),
+            None => broken(
+                law,
+                format!("the model does not answer\n the master {reply}"),
+            ),
         }
     }
 
@@ -125,12 +138,18 @@ impl Witness {
             let is_addressed = reply["src"] == **node_id && reply["dest"] == src;
             reply = reply["body"].take();
             if !is_addressed || reply["msg_id"] != self.enveloped_replies {
-                return broken("a_reply_goes_to_whoever_asked", "its envelope should say so, and count");
+                return broken(
+                    "a_reply_goes_to_whoever_asked",
+                    "its envelope should say so, and count",
+                );
             }
             self.enveloped_replies += 1;
         }
         if reply["in_reply_to"] != request["msg_id"] {
-            return broken("a_reply_goes_to_whoever_asked", "it should say what it is in reply to");
+            return broken(
+                "a_reply_goes_to_whoever_asked",
+                "it should say what it is in reply to",
+            );
         }
         Ok((request, reply))
     }
@@ -140,7 +159,13 @@ impl Witness {
         let after = self.look()?;
         let before = std::mem::replace(&mut self.seen, after);
         let ledger = &self.ledger;
-        let step = Step { request, reply, before: &before, after: &self.seen, ledger };
+        let step = Step {
+            request,
+            reply,
+            before: &before,
+            after: &self.seen,
+            ledger,
+        };
         for (law, check) in LAWS_OF_CHANGE {
             check(&step).or_else(|what| broken(law, what))?;
         }
@@ -153,21 +178,53 @@ impl Witness {
 
     /// Asks the master for all that it knows. The questions change nothing, and are no part of the conversation.
     fn look(&mut self) -> Result<Snapshot, Violation> {
-        let of_tasks = self.ledger.tasks.iter().map(|task| ("task_status", "task_id", &*task.id));
-        let of_jobs = self.ledger.jobs.iter().map(|job| ("job_status", "job_id", &*job.id));
+        let of_tasks = self
+            .ledger
+            .tasks
+            .iter()
+            .map(|task| ("task_status", "task_id", &*task.id));
+        let of_jobs = self
+            .ledger
+            .jobs
+            .iter()
+            .map(|job| ("job_status", "job_id", &*job.id));
         let questions: Vec<(&str, String, String)> = of_tasks
             .chain(of_jobs)
-            .map(|(kind, field, id)| (kind, id.to_owned(), Body::new(kind).text(field, id).line(None, None)))
-            .chain([("status", String::new(), Body::new("status").line(None, None))])
+            .map(|(kind, field, id)| {
+                (
+                    kind,
+                    id.to_owned(),
+                    Body::new(kind).text(field, id).line(None, None),
+                )
+            })
+            .chain([(
+                "status",
+                String::new(),
+                Body::new("status").line(None, None),
+            )])
             .collect();
-        let asked: String = questions.iter().map(|(.., line)| format!("{line}\n")).collect();
+        let asked: String = questions
+            .iter()
+            .map(|(.., line)| format!("{line}\n"))
+            .collect();
         let answers = self.master.answer(asked.as_bytes()).unwrap_or_default();
         if answers.len() != questions.len() {
-            return broken("every_request_is_answered_once_in_order", "questions about the state are not");
+            return broken(
+                "every_request_is_answered_once_in_order",
+                "questions about the state are not",
+            );
         }
         let known: (Vec<_>, Vec<_>) = (
-            self.ledger.tasks.iter().map(|task| Rc::from(&*task.id)).collect(),
-            self.ledger.jobs.iter().map(|job| Rc::from(&*job.id)).collect(),
+            self.ledger
+                .tasks
+                .iter()
+                .map(|task| Rc::from(&*task.id))
+                .collect(),
+            self.ledger
+                .jobs
+                .iter()
+                .map(|job| Rc::from(&*job.id))
+                .collect(),
         );
         let mut seen = self.seen.clone();
         seen.tasks.retain(|id, _| known.0.contains(id));
@@ -180,12 +237,19 @@ impl Witness {
             let reply: Value = serde_json::from_str(&answer).unwrap_or_default();
             let id: Rc<str> = id.into();
             let is_status = match kind {
-                "task_status" => TaskView::read(&reply).map(|view| _ = seen.tasks.insert(id, view.into())),
-                "job_status" => JobView::read(&reply).map(|view| _ = seen.jobs.insert(id, view.into())),
+                "task_status" => {
+                    TaskView::read(&reply).map(|view| _ = seen.tasks.insert(id, view.into()))
+                }
+                "job_status" => {
+                    JobView::read(&reply).map(|view| _ = seen.jobs.insert(id, view.into()))
+                }
                 _ => (reply["type"] == "status_ok").then(|| seen.status = reply.into()),
             };
             if is_status.is_none() {
-                return broken("every_task_and_job_is_known", format!("{question} is answered with {answer}"));
+                return broken(
+                    "every_task_and_job_is_known",
+                    format!("{question} is answered with {answer}"),
+                );
             }
             self.last_looks.insert(question, answer);
         }

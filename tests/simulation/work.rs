@@ -41,7 +41,10 @@ impl Job {
         let maps = (0..random.below(max_maps + 1))
             .map(|number| Map {
                 id: format!("{id}-map-{number}"),
-                chunk: (0..random.below(8)).map(|_| *random.pick(&WORDS)).collect::<Vec<_>>().join(" "),
+                chunk: (0..random.below(8))
+                    .map(|_| *random.pick(&WORDS))
+                    .collect::<Vec<_>>()
+                    .join(" "),
             })
             .collect();
         Self {
@@ -57,7 +60,9 @@ impl Job {
 
     pub fn submission(&self) -> Body {
         let tasks = self.maps.iter().map(Map::listed);
-        let mut body = Body::new("submit_job").text("job_id", &self.id).json("tasks", list(tasks));
+        let mut body = Body::new("submit_job")
+            .text("job_id", &self.id)
+            .json("tasks", list(tasks));
         // Defaults are left out, so that they are tried.
         if self.reduces > 0 {
             body = body.json("reduce_tasks", self.reduces);
@@ -86,7 +91,11 @@ impl Job {
             maps.map(move |map| map_output(&map.chunk, self.reduces)[partition].clone())
         };
         let or_null = |is_skipped: bool, counts: Counts| {
-            if is_skipped { serde_json::Value::Null } else { serde_json::json!(counts) }
+            if is_skipped {
+                serde_json::Value::Null
+            } else {
+                serde_json::json!(counts)
+            }
         };
         if self.reduces == 0 {
             let outputs = self.maps.iter();
@@ -106,7 +115,11 @@ impl Job {
 impl Map {
     /// As an entry of `tasks`.
     pub fn listed(&self) -> String {
-        format!("{{\"id\": {}, \"chunk\": {}}}", quoted(&self.id), quoted(&self.chunk))
+        format!(
+            "{{\"id\": {}, \"chunk\": {}}}",
+            quoted(&self.id),
+            quoted(&self.chunk)
+        )
     }
 }
 
@@ -120,7 +133,8 @@ pub fn run(task: &serde_json::Value) -> String {
         }
         _ => {
             let inputs = task["inputs"].as_array().into_iter().flatten();
-            let partitions = inputs.map(|input| serde_json::from_value(input["output"].clone()).unwrap_or_default());
+            let partitions = inputs
+                .map(|input| serde_json::from_value(input["output"].clone()).unwrap_or_default());
             serde_json::to_string(&merge(partitions))
         }
     };

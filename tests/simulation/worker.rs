@@ -94,9 +94,12 @@ impl World {
     fn can_fetch(&self, job_id: &Value, input: &Value) -> bool {
         let text = |name: &str| input[name].as_str().unwrap_or_default().to_owned();
         let attempt = input["attempt"].as_i64().unwrap_or_default();
-        self.shared_jobs.contains(job_id.as_str().unwrap_or_default())
+        self.shared_jobs
+            .contains(job_id.as_str().unwrap_or_default())
             || !self.offline.contains(&text("worker_id"))
-                && self.outputs.contains(&(text("worker_id"), text("task_id"), attempt))
+                && self
+                    .outputs
+                    .contains(&(text("worker_id"), text("task_id"), attempt))
     }
 
     fn wipe(&mut self, worker: &str) {
@@ -170,7 +173,11 @@ impl Worker {
             self.crash(moment);
             return vec![];
         }
-        let mut said: Vec<Body> = self.reports.iter().map(|report| report.body.clone()).collect();
+        let mut said: Vec<Body> = self
+            .reports
+            .iter()
+            .map(|report| report.body.clone())
+            .collect();
         for report in &mut self.reports {
             report.tries += 1;
         }
@@ -195,7 +202,9 @@ impl Worker {
 
     fn speak(&self, kind: &str, moment: &Moment) -> Body {
         let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
-        Body::new(kind).text("worker_id", &self.name).json("timestamp", timestamp)
+        Body::new(kind)
+            .text("worker_id", &self.name)
+            .json("timestamp", timestamp)
     }
 
     fn request(&self, moment: &mut Moment) -> Body {
@@ -218,7 +227,8 @@ impl Worker {
         match reply["type"].as_str() {
             Some("task_assigned") => self.start(&reply["task"], moment),
             Some("task_completed" | "task_failed") => {
-                self.reports.retain(|report| report.task_id != reply["task_id"]);
+                self.reports
+                    .retain(|report| report.task_id != reply["task_id"]);
             }
             _ => {}
         }
@@ -233,7 +243,10 @@ impl Worker {
             return;
         }
         let report = |kind: &str| {
-            Body::new(kind).text("worker_id", &self.name).text("task_id", id).json("attempt", attempt)
+            Body::new(kind)
+                .text("worker_id", &self.name)
+                .text("task_id", id)
+                .json("attempt", attempt)
         };
         let failed = |error: &str| Some(report("fail_task").text("error", error));
         let inputs = task["inputs"].as_array().into_iter().flatten();
@@ -242,11 +255,23 @@ impl Worker {
                 !moment.world.can_fetch(&task["job_id"], input)
                     || moment.random.per_mille(moment.options.lost_inputs)
             })
-            .map(|input| format!("{{\"task_id\": {}, \"attempt\": {}}}", input["task_id"], input["attempt"]))
+            .map(|input| {
+                format!(
+                    "{{\"task_id\": {}, \"attempt\": {}}}",
+                    input["task_id"], input["attempt"]
+                )
+            })
             .collect();
-        let defect = moment.world.defects.get(id).copied().unwrap_or(Defect::None);
+        let defect = moment
+            .world
+            .defects
+            .get(id)
+            .copied()
+            .unwrap_or(Defect::None);
         let report = match defect {
-            _ if !lost.is_empty() => failed("unreachable").map(|body| body.json("lost_inputs", list(lost))),
+            _ if !lost.is_empty() => {
+                failed("unreachable").map(|body| body.json("lost_inputs", list(lost)))
+            }
             Defect::Poison => None,
             Defect::FailsUntil(last) if attempt <= last => failed("cannot read \"it\""),
             _ => Some(report("complete_task").json("output", work::run(task))),
@@ -254,7 +279,8 @@ impl Worker {
         self.runs.push(Run {
             task_id: id.to_owned(),
             attempt,
-            done_at_ms: moment.now_ms + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
+            done_at_ms: moment.now_ms
+                + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
             report,
             is_map: task["kind"] == "map",
         });
@@ -262,17 +288,25 @@ impl Worker {
 
     /// Reports what is done. An error is the task that takes the worker down.
     fn finish_runs(&mut self, moment: &mut Moment) -> Result<(), ()> {
-        let (done, runs) =
-            std::mem::take(&mut self.runs).into_iter().partition(|run| run.done_at_ms <= moment.now_ms);
+        let (done, runs) = std::mem::take(&mut self.runs)
+            .into_iter()
+            .partition(|run| run.done_at_ms <= moment.now_ms);
         self.runs = runs;
         let done: Vec<Run> = done;
         for run in done {
             let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
             let body = run.report.ok_or(())?.json("timestamp", timestamp);
             if run.is_map {
-                moment.world.outputs.insert((self.name.clone(), run.task_id.clone(), run.attempt));
+                moment
+                    .world
+                    .outputs
+                    .insert((self.name.clone(), run.task_id.clone(), run.attempt));
             }
-            self.reports.push(Report { task_id: run.task_id, body, tries: 0 });
+            self.reports.push(Report {
+                task_id: run.task_id,
+                body,
+                tries: 0,
+            });
         }
         Ok(())
     }

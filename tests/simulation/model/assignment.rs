@@ -1,8 +1,8 @@
 //! Who gets which task: `request_task` (section 6).
 
-use super::{Event, JobState, Kind, Model, TaskState};
-use super::messages::{Handled};
 use super::json::{Fields, element, list, object, quoted};
+use super::messages::Handled;
+use super::{Event, JobState, Kind, Model, TaskState};
 
 impl Model {
     /// `request_task` `{worker_id, timestamp, running?: [task_id…]}` → `task_assigned` `{task, cancel?: [task_id…]}` or

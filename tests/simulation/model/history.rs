@@ -1,6 +1,8 @@
 //! What follows from the recorded history: states, barriers, queues and limits are functions of it.
 
-use super::{Accepted, Attempt, End, Job, JobState, Kind, Model, OutputLost, Task, TaskState, Verdict};
+use super::{
+    Accepted, Attempt, End, Job, JobState, Kind, Model, OutputLost, Task, TaskState, Verdict,
+};
 
 impl Task {
     pub(super) fn is_map(&self) -> bool {

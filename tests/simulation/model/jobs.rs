@@ -1,9 +1,9 @@
 //! Jobs: `submit_job`, the status requests, `remove_job` (section 6).
 
-use super::{Event, FREE_TEXT, Job, JobState, Kind, Model, Submission, Task, TaskState};
-use super::messages::{Answer, Handled, MALFORMED, UNKNOWN_KEY, KEY_EXISTS};
-use super::json::{Fields, Json, ids_and_chunks, list, object, quoted};
 use super::history::count;
+use super::json::{Fields, Json, ids_and_chunks, list, object, quoted};
+use super::messages::{Answer, Handled, KEY_EXISTS, MALFORMED, UNKNOWN_KEY};
+use super::{Event, FREE_TEXT, Job, JobState, Kind, Model, Submission, Task, TaskState};
 
 impl Model {
     /// `submit_job` `{job_id, tasks: [{id, chunk}…], reduce_tasks?, map_output?, max_failures?, max_losses?,

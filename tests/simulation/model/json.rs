@@ -1,6 +1,6 @@
 //! JSON: what the fields of a request are (section 3), and what its opaque values look like in a reply.
 
-use super::messages::{Refused, MALFORMED};
+use super::messages::{MALFORMED, Refused};
 
 #[derive(Debug)]
 pub(super) struct Json<'a> {

@@ -1,7 +1,7 @@
 //! Messages in, replies out (sections 2 and 3).
 
+use super::json::{Fields, Json, Parser, Value, object, quoted};
 use super::{FREE_TEXT, Model};
-use super::json::{Fields, Json, Value, Parser, object, quoted};
 
 /// An error reply: its code. (The text is free.)
 pub(super) struct Refused(pub(super) i64);
@@ -124,7 +124,12 @@ impl Model {
         }
     }
 
-    pub(super) fn handle(&mut self, body: &Fields, is_envelope: bool, src: Option<&str>) -> Handled {
+    pub(super) fn handle(
+        &mut self,
+        body: &Fields,
+        is_envelope: bool,
+        src: Option<&str>,
+    ) -> Handled {
         let request_type = match body.text("type") {
             Ok(request_type) => request_type,
             Err(refused) => {

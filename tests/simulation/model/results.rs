@@ -1,9 +1,9 @@
 //! What workers report: `complete_task` and `fail_task` (section 6).
 
-use super::{Accepted, End, Event, Model, OutputLost, TaskState};
-use super::messages::{Handled, MALFORMED, UNKNOWN_KEY, PRECONDITION};
-use super::json::{Fields, Value, one_line, quoted};
 use super::history::count;
+use super::json::{Fields, Value, one_line, quoted};
+use super::messages::{Handled, MALFORMED, PRECONDITION, UNKNOWN_KEY};
+use super::{Accepted, End, Event, Model, OutputLost, TaskState};
 
 impl Model {
     /// `complete_task` `{worker_id, task_id, attempt, timestamp, output}` → `task_completed` `{task_id, accepted}`

@@ -1,8 +1,8 @@
 //! Stragglers and their backups: `check_stragglers` (section 6).
 
-use super::{Model, Task, TaskState};
-use super::messages::{Handled, MALFORMED};
 use super::json::{Fields, list, quoted};
+use super::messages::{Handled, MALFORMED};
+use super::{Model, Task, TaskState};
 
 impl Model {
     /// `check_stragglers` `{now, slow_after_ms?}` → `stragglers_detected` `{tasks: [id…]}`

@@ -1,8 +1,8 @@
 //! What happens to tasks: attempts start and end, tasks are queued again or given up, jobs end.
 
-use super::{Attempt, End, Event, FREE_TEXT, JobState, Model, TaskState, Verdict};
-use super::json::{quoted};
 use super::history::count;
+use super::json::quoted;
+use super::{Attempt, End, Event, FREE_TEXT, JobState, Model, TaskState, Verdict};
 
 impl Model {
     /// A new live attempt, not fetched yet. "Attempts count from 1 per task."

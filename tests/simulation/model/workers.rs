@@ -1,8 +1,8 @@
 //! Workers: `init`, heartbeats, failures and reassignment (section 5).
 
-use super::{End, Event, Job, Kind, Model, OutputLost, Task, Worker};
-use super::messages::{Handled, MALFORMED, UNKNOWN_KEY, PRECONDITION};
 use super::json::{Fields, ids_and_chunks, list, quoted};
+use super::messages::{Handled, MALFORMED, PRECONDITION, UNKNOWN_KEY};
+use super::{End, Event, Job, Kind, Model, OutputLost, Task, Worker};
 
 impl Model {
     /// `init` `{node_id, node_ids?}` → `init_ok`

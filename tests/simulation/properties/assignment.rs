@@ -21,20 +21,33 @@ fn running(step: &Step) -> Vec<String> {
 fn due<'s>(step: &'s Step) -> Due<'s> {
     let (worker, running) = (step.says("worker_id"), running(step));
     let ledger = step.ledger;
-    let may_have = |task: &&Task| !running.contains(&task.id) && !ledger.is_behind_barrier(task, step.before);
+    let may_have =
+        |task: &&Task| !running.contains(&task.id) && !ledger.is_behind_barrier(task, step.before);
     let number_of_next = |task: &Task| {
-        step.before(&task.id).map_or(0, |seen| i64::try_from(seen.attempts).unwrap_or(i64::MAX)) + 1
+        step.before(&task.id)
+            .map_or(0, |seen| i64::try_from(seen.attempts).unwrap_or(i64::MAX))
+            + 1
     };
-    let has = |task: &Task| step.before(&task.id).is_some_and(|seen| seen.workers.contains(&worker));
+    let has = |task: &Task| {
+        step.before(&task.id)
+            .is_some_and(|seen| seen.workers.contains(&worker))
+    };
     let state = |task: &Task| step.before(&task.id).map(|seen| seen.state);
 
-    let assigned = ledger.tasks.iter().filter(may_have).filter(|task| has(task));
+    let assigned = ledger
+        .tasks
+        .iter()
+        .filter(may_have)
+        .filter(|task| has(task));
     let assigned = assigned.filter_map(|task| Some((task, task.last_given_to(&worker)?)));
     if let Some((task, (number, _))) = assigned.min_by_key(|(_, (_, attempt))| attempt.assigned) {
         return Due::Again(&task.id, number);
     }
     let again = ledger.line.iter().filter_map(|id| ledger.task(id));
-    let fresh = ledger.tasks.iter().filter(|task| task.attempts.is_empty() && state(task) == Some(TaskState::Idle));
+    let fresh = ledger
+        .tasks
+        .iter()
+        .filter(|task| task.attempts.is_empty() && state(task) == Some(TaskState::Idle));
     if let Some(task) = again.chain(fresh).find(may_have) {
         return Due::Queued(&task.id, number_of_next(task));
     }
@@ -58,7 +71,9 @@ pub fn no_task_is_ever_lost(step: &Step) -> Verdict {
     }
     let is_there = |due: &Due| *due == Due::Nothing;
     let due = due(step);
-    require(handed(step).is_some() || is_there(&due), || format!("nothing is handed out, and there is {due:?}"))
+    require(handed(step).is_some() || is_there(&due), || {
+        format!("nothing is handed out, and there is {due:?}")
+    })
 }
 
 /// A reply that was lost, or a reassigned task: the same attempt, oldest first.
@@ -94,7 +109,9 @@ pub fn a_backup_goes_to_another_worker(step: &Step) -> Verdict {
 /// nobody asked for.
 pub fn nothing_is_handed_out_twice(step: &Step) -> Verdict {
     let is_due = !step.did("request_task") || due(step) != Due::Nothing;
-    require(is_due || handed(step).is_none(), || "there is nothing to be handed out".to_owned())
+    require(is_due || handed(step).is_none(), || {
+        "there is nothing to be handed out".to_owned()
+    })
 }
 
 pub fn a_task_is_handed_out_as_it_was_submitted(step: &Step) -> Verdict {
@@ -108,19 +125,31 @@ pub fn a_task_is_handed_out_as_it_was_submitted(step: &Step) -> Verdict {
     let partitions = step.ledger.job(&task.job_id).map(|job| job.partitions);
     let is_as_submitted = given["job_id"] == *task.job_id
         && match &task.chunk {
-            Some(chunk) => given["kind"] == "map" && given["chunk"] == *chunk && given["partitions"] == serde_json::json!(partitions),
+            Some(chunk) => {
+                given["kind"] == "map"
+                    && given["chunk"] == *chunk
+                    && given["partitions"] == serde_json::json!(partitions)
+            }
             None => given["kind"] == "reduce" && given["partition"] == task.partition,
         };
-    require(is_as_submitted, || format!("this is not {id:?} as it was submitted"))
+    require(is_as_submitted, || {
+        format!("this is not {id:?} as it was submitted")
+    })
 }
 
 /// In the order of the maps, with the attempt that won and the worker it won on; the skipped ones left out.
 pub fn a_reduce_reads_the_winning_outputs_of_all_maps(step: &Step) -> Verdict {
     let given = &step.reply["task"];
-    let Some(reduce) = handed(step).and_then(|(id, _)| step.ledger.task(id)).filter(|task| !task.is_map()) else {
+    let Some(reduce) = handed(step)
+        .and_then(|(id, _)| step.ledger.task(id))
+        .filter(|task| !task.is_map())
+    else {
         return Ok(());
     };
-    let maps = step.ledger.tasks_of(&reduce.job_id).filter(|task| task.is_map());
+    let maps = step
+        .ledger
+        .tasks_of(&reduce.job_id)
+        .filter(|task| task.is_map());
     let mut inputs: Vec<Value> = vec![];
     for map in maps {
         match step.before(&map.id) {
@@ -134,7 +163,9 @@ pub fn a_reduce_reads_the_winning_outputs_of_all_maps(step: &Step) -> Verdict {
             _ => return Err(format!("map {:?} is not finished", map.id)),
         }
     }
-    require(given["inputs"] == Value::from(inputs.clone()), || format!("the inputs should be {}", Value::from(inputs)))
+    require(given["inputs"] == Value::from(inputs.clone()), || {
+        format!("the inputs should be {}", Value::from(inputs))
+    })
 }
 
 /// Unknown, given up, withdrawn, never given to it, or completed by another.
@@ -163,7 +194,9 @@ pub fn cancelled_iff_no_result_could_be_accepted(step: &Step) -> Verdict {
         }
     }
     let cancelled = texts(&step.reply["cancel"]).unwrap_or_default();
-    require(cancelled == in_vain, || format!("{in_vain:?} should be cancelled"))
+    require(cancelled == in_vain, || {
+        format!("{in_vain:?} should be cancelled")
+    })
 }
 
 pub fn done_iff_no_job_is_unfinished(step: &Step) -> Verdict {
@@ -171,7 +204,9 @@ pub fn done_iff_no_job_is_unfinished(step: &Step) -> Verdict {
         return Ok(());
     }
     let is_done = step.ledger.ever_a_job && !step.before.jobs.values().any(|job| job.is_running());
-    require(step.reply["done"] == is_done, || format!("done is {is_done}"))
+    require(step.reply["done"] == is_done, || {
+        format!("done is {is_done}")
+    })
 }
 
 /// One live attempt, fetched longer ago than allowed: than `slow_after_ms`, or than 1.5 times the median of its kind.
@@ -185,7 +220,10 @@ pub fn straggler_iff_running_for_too_long(step: &Step) -> Verdict {
         let Some([only]) = step.before(&task.id).map(|seen| &seen.workers[..]) else {
             continue;
         };
-        let Some(fetched_at) = task.last_given_to(only).and_then(|(_, attempt)| attempt.fetched_at) else {
+        let Some(fetched_at) = task
+            .last_given_to(only)
+            .and_then(|(_, attempt)| attempt.fetched_at)
+        else {
             continue;
         };
         let ran_for = now - i128::from(fetched_at);
@@ -201,8 +239,14 @@ pub fn straggler_iff_running_for_too_long(step: &Step) -> Verdict {
 
 /// Of the run times of the completed tasks of that kind in that job, once 75% are completed.
 fn twice_the_median(step: &Step, of: &Task) -> Option<i128> {
-    let kin: Vec<&Task> = step.ledger.tasks_of(&of.job_id).filter(|task| task.is_map() == of.is_map()).collect();
-    let winners = kin.iter().filter_map(|task| Some((task, step.before(&task.id)?.winner.as_ref()?.1)));
+    let kin: Vec<&Task> = step
+        .ledger
+        .tasks_of(&of.job_id)
+        .filter(|task| task.is_map() == of.is_map())
+        .collect();
+    let winners = kin
+        .iter()
+        .filter_map(|task| Some((task, step.before(&task.id)?.winner.as_ref()?.1)));
     let winners: Vec<_> = winners.collect();
     if winners.len() * 4 < kin.len() * 3 {
         return None;
@@ -210,7 +254,9 @@ fn twice_the_median(step: &Step, of: &Task) -> Option<i128> {
     let mut run_times: Vec<i128> = winners
         .into_iter()
         .filter_map(|(task, number)| {
-            let winner = task.attempts.get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+            let winner = task
+                .attempts
+                .get(usize::try_from(number).ok()?.checked_sub(1)?)?;
             Some(i128::from(task.completed_at) - i128::from(winner.fetched_at?))
         })
         .collect();

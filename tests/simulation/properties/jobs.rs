@@ -13,16 +13,32 @@ pub fn a_job_is_submitted_once(step: &Step) -> Verdict {
     let id = step.says("job_id");
     let tasks = step.request["tasks"].as_array().map_or(0, Vec::len);
     let reduces = step.request["reduce_tasks"].as_i64().unwrap_or(0);
-    let reply = json!({"type": "job_submitted", "job_id": id, "map_tasks": tasks, "reduce_tasks": reduces});
-    let is_confirmed = reply.as_object().into_iter().flatten().all(|(name, value)| step.reply[name] == *value);
+    let reply =
+        json!({"type": "job_submitted", "job_id": id, "map_tasks": tasks, "reduce_tasks": reduces});
+    let is_confirmed = reply
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(name, value)| step.reply[name] == *value);
     match step.before.jobs.contains_key(&*id) {
-        true if step.ledger.job(&id).is_some_and(|job| job.is_as_submitted(step.request)) => {
-            require(is_confirmed && step.before == step.after, || "this is the same job again".to_owned())
+        true if step
+            .ledger
+            .job(&id)
+            .is_some_and(|job| job.is_as_submitted(step.request)) =>
+        {
+            require(is_confirmed && step.before == step.after, || {
+                "this is the same job again".to_owned()
+            })
         }
-        true => require(step.refusal() == Some(21), || "this is another job of that name".to_owned()),
+        true => require(step.refusal() == Some(21), || {
+            "this is another job of that name".to_owned()
+        }),
         false if step.refusal() == Some(21) => Ok(()),
         false => {
-            let mut new = step.ledger.tasks_of(&id).filter_map(|task| step.after(&task.id));
+            let mut new = step
+                .ledger
+                .tasks_of(&id)
+                .filter_map(|task| step.after(&task.id));
             let is_fresh = new.all(|task| task.attempts == 0 && task.state == TaskState::Idle);
             require(is_confirmed && is_fresh, || "this is a new job".to_owned())
         }
@@ -34,24 +50,42 @@ pub fn a_removed_job_is_forgotten(step: &Step) -> Verdict {
         return Ok(());
     }
     let due = (!step.before.jobs.contains_key(&*step.says("job_id"))).then_some(20);
-    require(step.refusal() == due, || format!("the code should be {due:?}"))?;
+    require(step.refusal() == due, || {
+        format!("the code should be {due:?}")
+    })?;
     let others = step.tasks().all(|(_, before, after)| before == after);
     require(others, || "tasks of other jobs have changed".to_owned())
 }
 
 /// Questions, heartbeats, and whatever is refused.
 pub fn what_only_asks_changes_nothing(step: &Step) -> Verdict {
-    let asks = ["init", "heartbeat", "check_stragglers", "job_status", "task_status", "status"];
-    let counters = |seen: &Snapshot| (seen.status["attempts"].clone(), seen.status["duplicates_dropped"].clone());
+    let asks = [
+        "init",
+        "heartbeat",
+        "check_stragglers",
+        "job_status",
+        "task_status",
+        "status",
+    ];
+    let counters = |seen: &Snapshot| {
+        (
+            seen.status["attempts"].clone(),
+            seen.status["duplicates_dropped"].clone(),
+        )
+    };
     if step.refusal().is_some() {
-        return require(step.before == step.after, || "it is refused, and has changed something".to_owned());
+        return require(step.before == step.after, || {
+            "it is refused, and has changed something".to_owned()
+        });
     }
     let is_same = || {
         step.before.tasks == step.after.tasks
             && step.before.jobs == step.after.jobs
             && counters(step.before) == counters(step.after)
     };
-    require(!asks.iter().any(|kind| step.is(kind)) || is_same(), || "it only asks, and has changed something".to_owned())
+    require(!asks.iter().any(|kind| step.is(kind)) || is_same(), || {
+        "it only asks, and has changed something".to_owned()
+    })
 }
 
 pub fn attempts_only_grow(step: &Step) -> Verdict {
@@ -60,31 +94,53 @@ pub fn attempts_only_grow(step: &Step) -> Verdict {
             && after.attempts <= before.attempts + 1
             && before.failures <= after.failures
             && before.losses <= after.losses;
-        require(grows, || format!("{:?} was {before:?}, and is {after:?}", task.id))?;
+        require(grows, || {
+            format!("{:?} was {before:?}, and is {after:?}", task.id)
+        })?;
     }
     Ok(())
 }
 
 /// Each counter grows by what this message was answered with.
 pub fn counters_count_what_happened(step: &Step) -> Verdict {
-    let failures = step.tasks().map(|(_, before, after)| after.failures - before.failures).sum();
-    let was = |field: &str, value: bool| i64::from(step.did("complete_task") && step.reply[field] == value);
+    let failures = step
+        .tasks()
+        .map(|(_, before, after)| after.failures - before.failures)
+        .sum();
+    let was = |field: &str, value: bool| {
+        i64::from(step.did("complete_task") && step.reply[field] == value)
+    };
     let task = step.says("task_id");
-    let was_unfinished = step.before(&task).is_some_and(|seen| seen.state.is_unfinished());
+    let was_unfinished = step
+        .before(&task)
+        .is_some_and(|seen| seen.state.is_unfinished());
     let handed = step.reply["task"]["id"].as_str().unwrap_or_default();
     let is_backup = step.did("request_task")
-        && step.before(handed).zip(step.after(handed)).is_some_and(|(before, after)| {
-            before.state == TaskState::Running && after.attempts > before.attempts
-        });
+        && step
+            .before(handed)
+            .zip(step.after(handed))
+            .is_some_and(|(before, after)| {
+                before.state == TaskState::Running && after.attempts > before.attempts
+            });
     let attempts = |name: &'static str| step.growth(move |status| &status["attempts"][name]);
     let expected = [
         ("failed", attempts("failed"), failures),
-        ("completed", attempts("completed"), was("accepted", true) * i64::from(was_unfinished)),
+        (
+            "completed",
+            attempts("completed"),
+            was("accepted", true) * i64::from(was_unfinished),
+        ),
         ("speculative", attempts("speculative"), i64::from(is_backup)),
-        ("duplicates_dropped", step.growth(|status| &status["duplicates_dropped"]), was("accepted", false)),
+        (
+            "duplicates_dropped",
+            step.growth(|status| &status["duplicates_dropped"]),
+            was("accepted", false),
+        ),
     ];
     for (name, growth, expected) in expected {
-        require(growth == expected, || format!("{name} should grow by {expected}, not {growth}"))?;
+        require(growth == expected, || {
+            format!("{name} should grow by {expected}, not {growth}")
+        })?;
     }
     Ok(())
 }
@@ -96,7 +152,9 @@ pub fn a_task_has_one_state(ledger: &Ledger, seen: &Snapshot) -> Verdict {
         };
         let live = match &view.workers[..] {
             [] => 0,
-            [one, other] if one == other => return Err(format!("{:?} is on one worker twice", task.id)),
+            [one, other] if one == other => {
+                return Err(format!("{:?} is on one worker twice", task.id));
+            }
             workers => workers.len(),
         };
         let is_one = match view.state {
@@ -104,7 +162,9 @@ pub fn a_task_has_one_state(ledger: &Ledger, seen: &Snapshot) -> Verdict {
             TaskState::Completed => live == 0 && view.winner.is_some(),
             _ => live == 0 && view.winner.is_none(),
         };
-        require(is_one, || format!("{:?} is in several states: {view:?}", task.id))?;
+        require(is_one, || {
+            format!("{:?} is in several states: {view:?}", task.id)
+        })?;
     }
     Ok(())
 }
@@ -123,20 +183,34 @@ pub fn a_task_is_given_up_at_its_limits(ledger: &Ledger, seen: &Snapshot) -> Ver
                 TaskState::Skipped | TaskState::Failed => is_at_limits,
                 _ => true,
             };
-            require(is_right, || format!("{:?} should be given up at its limits, and only there: {view:?}", task.id))?;
+            require(is_right, || {
+                format!(
+                    "{:?} should be given up at its limits, and only there: {view:?}",
+                    task.id
+                )
+            })?;
             skipped += i64::from(view.state == TaskState::Skipped);
             let had_to_fail = view.state != TaskState::Failed || is_full(ledger, seen, &job.id);
-            require(had_to_fail, || format!("{:?} might have been skipped", task.id))?;
+            require(had_to_fail, || {
+                format!("{:?} might have been skipped", task.id)
+            })?;
         }
-        require(skipped <= job.max_skipped, || format!("{skipped} tasks of {:?} are skipped", job.id))?;
+        require(skipped <= job.max_skipped, || {
+            format!("{skipped} tasks of {:?} are skipped", job.id)
+        })?;
     }
     Ok(())
 }
 
 /// Whether no more tasks of a job may be skipped.
 fn is_full(ledger: &Ledger, seen: &Snapshot, job_id: &str) -> bool {
-    let skipped = seen.jobs.get(job_id).map_or(0, |job| job.maps[3] + job.reduces[3]);
-    ledger.job(job_id).is_some_and(|job| skipped >= job.max_skipped)
+    let skipped = seen
+        .jobs
+        .get(job_id)
+        .map_or(0, |job| job.maps[3] + job.reduces[3]);
+    ledger
+        .job(job_id)
+        .is_some_and(|job| skipped >= job.max_skipped)
 }
 
 /// What a job says of itself is what its tasks say; it runs while one of them does, and its outputs are theirs.
@@ -145,29 +219,60 @@ pub fn a_job_ends_with_its_tasks(ledger: &Ledger, seen: &Snapshot) -> Verdict {
         let Some(view) = seen.jobs.get(&*job.id) else {
             return Err(format!("job {:?} is not known", job.id));
         };
-        let tasks: Vec<_> =
-            ledger.tasks_of(&job.id).filter_map(|task| Some((task, seen.tasks.get(&*task.id)?))).collect();
+        let tasks: Vec<_> = ledger
+            .tasks_of(&job.id)
+            .filter_map(|task| Some((task, seen.tasks.get(&*task.id)?)))
+            .collect();
         let counts = |maps: bool| {
-            let states = [TaskState::Idle, TaskState::Running, TaskState::Completed, TaskState::Skipped];
+            let states = [
+                TaskState::Idle,
+                TaskState::Running,
+                TaskState::Completed,
+                TaskState::Skipped,
+            ];
             states.map(|state| {
-                let of = tasks.iter().filter(|(task, view)| task.is_map() == maps && view.state == state);
+                let of = tasks
+                    .iter()
+                    .filter(|(task, view)| task.is_map() == maps && view.state == state);
                 i64::try_from(of.count()).unwrap_or(i64::MAX)
             })
         };
-        require(view.maps == counts(true) && view.reduces == counts(false), || format!("job {:?} miscounts its tasks: {view:?}", job.id))?;
+        require(
+            view.maps == counts(true) && view.reduces == counts(false),
+            || format!("job {:?} miscounts its tasks: {view:?}", job.id),
+        )?;
 
         let is_unfinished = tasks.iter().any(|(_, view)| view.state.is_unfinished());
-        let has_failed = tasks.iter().any(|(_, view)| view.state == TaskState::Failed);
-        let state = if has_failed { "failed" } else if is_unfinished { "running" } else { "completed" };
-        require(view.state == state && view.has_error == has_failed, || format!("job {:?} should be {state}: {view:?}", job.id))?;
-        require(!(is_unfinished && has_failed), || format!("job {:?} has failed, and has unfinished tasks", job.id))?;
+        let has_failed = tasks
+            .iter()
+            .any(|(_, view)| view.state == TaskState::Failed);
+        let state = if has_failed {
+            "failed"
+        } else if is_unfinished {
+            "running"
+        } else {
+            "completed"
+        };
+        require(view.state == state && view.has_error == has_failed, || {
+            format!("job {:?} should be {state}: {view:?}", job.id)
+        })?;
+        require(!(is_unfinished && has_failed), || {
+            format!("job {:?} has failed, and has unfinished tasks", job.id)
+        })?;
 
         let decide = |maps: bool| tasks.iter().filter(move |(task, _)| task.is_map() == maps);
         let outputs = decide(job.partitions == 0).map(|(_, view)| view.output.clone());
         let outputs: Option<Vec<Value>> = (state == "completed").then(|| outputs.collect());
-        require(view.outputs == outputs, || format!("the outputs of job {:?} are not those of its tasks", job.id))?;
-        let skipped = tasks.iter().filter(|(_, view)| view.state == TaskState::Skipped).map(|(task, _)| &task.id);
-        require(view.skipped.iter().eq(skipped), || format!("job {:?} lists other tasks as skipped", job.id))?;
+        require(view.outputs == outputs, || {
+            format!("the outputs of job {:?} are not those of its tasks", job.id)
+        })?;
+        let skipped = tasks
+            .iter()
+            .filter(|(_, view)| view.state == TaskState::Skipped)
+            .map(|(task, _)| &task.id);
+        require(view.skipped.iter().eq(skipped), || {
+            format!("job {:?} lists other tasks as skipped", job.id)
+        })?;
     }
     Ok(())
 }
@@ -178,8 +283,16 @@ pub fn counters_add_up(ledger: &Ledger, seen: &Snapshot) -> Verdict {
     let failed = ledger.workers.iter().filter(|worker| worker.failed).count();
     let jobs = |state: &str| seen.jobs.values().filter(|job| job.state == state).count();
     let due = [
-        ("attempts started", &seen.status["attempts"]["started"], json!(started)),
-        ("workers", &seen.status["workers"], json!({"healthy": ledger.workers.len() - failed, "failed": failed})),
+        (
+            "attempts started",
+            &seen.status["attempts"]["started"],
+            json!(started),
+        ),
+        (
+            "workers",
+            &seen.status["workers"],
+            json!({"healthy": ledger.workers.len() - failed, "failed": failed}),
+        ),
         (
             "jobs",
             &seen.status["jobs"],

@@ -22,15 +22,19 @@ pub fn refused_iff_unknown_or_never_given(step: &Step) -> Verdict {
         Some(task) if !task.was_given(attempt(step), &step.says("worker_id")) => Some(22),
         Some(_) => None,
     };
-    require(step.refusal() == due, || format!("the code should be {due:?}"))
+    require(step.refusal() == due, || {
+        format!("the code should be {due:?}")
+    })
 }
 
 /// The first result counts, whichever attempt it is from; so does the first after an output was lost.
 pub fn the_first_result_is_accepted(step: &Step) -> Verdict {
     let task = step.says("task_id");
-    let (Some(before), Some(after), true) =
-        (step.before(&task), step.after(&task), step.did("complete_task"))
-    else {
+    let (Some(before), Some(after), true) = (
+        step.before(&task),
+        step.after(&task),
+        step.did("complete_task"),
+    ) else {
         return Ok(());
     };
     if !before.state.is_unfinished() {
@@ -38,23 +42,32 @@ pub fn the_first_result_is_accepted(step: &Step) -> Verdict {
     }
     let winner = Some((step.says("worker_id"), attempt(step)));
     let is_accepted = step.reply["accepted"] == true && after.state == TaskState::Completed;
-    require(is_accepted && after.winner == winner && after.output == step.request["output"], || {
-        format!("this is the first result of {task:?}, and does not become its output")
-    })
+    require(
+        is_accepted && after.winner == winner && after.output == step.request["output"],
+        || format!("this is the first result of {task:?}, and does not become its output"),
+    )
 }
 
 /// Any later result is dropped, and changes nothing; only the winner's own repeat is told that it won.
 pub fn at_most_one_result_is_accepted(step: &Step) -> Verdict {
     let id = step.says("task_id");
-    let (Some(before), Some(after), true) = (step.before(&id), step.after(&id), step.did("complete_task")) else {
+    let (Some(before), Some(after), true) =
+        (step.before(&id), step.after(&id), step.did("complete_task"))
+    else {
         return Ok(());
     };
     if before.state.is_unfinished() {
         return Ok(());
     }
-    let won = before.winner.as_ref().is_some_and(|(_, winner)| *winner == attempt(step));
+    let won = before
+        .winner
+        .as_ref()
+        .is_some_and(|(_, winner)| *winner == attempt(step));
     require(step.reply["accepted"] == won && before == after, || {
-        format!("{id:?} was {:?}, and accepted should be {won}", before.state)
+        format!(
+            "{id:?} was {:?}, and accepted should be {won}",
+            before.state
+        )
     })
 }
 
@@ -62,7 +75,9 @@ pub fn at_most_one_result_is_accepted(step: &Step) -> Verdict {
 fn was_live(step: &Step, task: &Task) -> bool {
     let worker = step.says("worker_id");
     let last = task.last_given_to(&worker).map(|(number, _)| number);
-    let is_held = step.before(&task.id).is_some_and(|seen| seen.workers.contains(&worker));
+    let is_held = step
+        .before(&task.id)
+        .is_some_and(|seen| seen.workers.contains(&worker));
     is_held && last == Some(attempt(step))
 }
 
@@ -73,37 +88,60 @@ pub fn a_failure_ends_a_live_attempt_and_nothing_else(step: &Step) -> Verdict {
     let (Some(before), Some(after)) = (step.before(&task.id), step.after(&task.id)) else {
         return Ok(());
     };
-    require(step.reply["retry"] == after.state.is_unfinished(), || "retry is not as it is".to_owned())?;
+    require(step.reply["retry"] == after.state.is_unfinished(), || {
+        "retry is not as it is".to_owned()
+    })?;
     if !was_live(step, task) {
-        return require(step.before.tasks == step.after.tasks, || "the attempt was not live".to_owned());
+        return require(step.before.tasks == step.after.tasks, || {
+            "the attempt was not live".to_owned()
+        });
     }
-    let names_inputs = step.request["lost_inputs"].as_array().is_some_and(|inputs| !inputs.is_empty());
-    require(after.failures == before.failures + i64::from(!names_inputs), || "failures are miscounted".to_owned())?;
+    let names_inputs = step.request["lost_inputs"]
+        .as_array()
+        .is_some_and(|inputs| !inputs.is_empty());
+    require(
+        after.failures == before.failures + i64::from(!names_inputs),
+        || "failures are miscounted".to_owned(),
+    )?;
     let worker = step.says("worker_id");
-    let others: Vec<&String> = before.workers.iter().filter(|other| **other != worker).collect();
+    let others: Vec<&String> = before
+        .workers
+        .iter()
+        .filter(|other| **other != worker)
+        .collect();
     let is_ended = match others[..] {
         [] => is_idle_or_given_up(after) || after.state == TaskState::Withdrawn,
         _ => after.workers.iter().eq(others) || step.fails_its_job(&task.job_id),
     };
-    require(is_ended, || format!("{:?} should be without that attempt, and queued again or given up if it was the last", task.id))
+    require(is_ended, || {
+        format!(
+            "{:?} should be without that attempt, and queued again or given up if it was the last",
+            task.id
+        )
+    })
 }
 
 /// Those whose winner is still that attempt are lost; the others, and those of other workers, are spared.
 pub fn a_reported_output_is_lost_once(step: &Step) -> Verdict {
-    let Some(reduce) = reported(step).filter(|task| step.did("fail_task") && was_live(step, task)) else {
+    let Some(reduce) = reported(step).filter(|task| step.did("fail_task") && was_live(step, task))
+    else {
         return Ok(());
     };
     let listed = || step.request["lost_inputs"].as_array().into_iter().flatten();
     for (task, before, after) in step.tasks().filter(|(task, ..)| task.id != reduce.id) {
         let winner = before.winner.as_ref().map(|(_, attempt)| *attempt);
         let is_lost = winner.is_some()
-            && listed().any(|input| text(input, "task_id") == task.id && input["attempt"].as_i64() == winner);
+            && listed().any(|input| {
+                text(input, "task_id") == task.id && input["attempt"].as_i64() == winner
+            });
         let holds = if is_lost && !step.fails_its_job(&task.job_id) {
             is_idle_or_given_up(after) && after.losses == before.losses + 1
         } else {
             before == after || step.fails_its_job(&task.job_id)
         };
-        require(holds, || format!("{:?} was {before:?}, and is {after:?}", task.id))?;
+        require(holds, || {
+            format!("{:?} was {before:?}, and is {after:?}", task.id)
+        })?;
     }
     Ok(())
 }

@@ -13,11 +13,15 @@ pub fn failed_iff_silent_longer_than_timeout(step: &Step) -> Verdict {
     let number = |name: &str| i128::from(step.request[name].as_i64().unwrap_or_default());
     let (now, timeout_ms) = (number("now"), number("timeout_ms"));
     let silent = step.ledger.workers.iter().filter(|worker| {
-        worker.last_heartbeat.is_some_and(|last| now - i128::from(last) > timeout_ms)
+        worker
+            .last_heartbeat
+            .is_some_and(|last| now - i128::from(last) > timeout_ms)
     });
     let silent: Vec<&String> = silent.map(|worker| &worker.id).collect();
     let reported = texts(&step.reply["failed_workers"]).unwrap_or_default();
-    require(reported.iter().eq(silent.iter().copied()), || format!("{silent:?} were silent for too long"))
+    require(reported.iter().eq(silent.iter().copied()), || {
+        format!("{silent:?} were silent for too long")
+    })
 }
 
 /// The workers that fail or leave by this message.
@@ -38,7 +42,11 @@ pub fn what_a_failed_worker_held_is_lost_and_nothing_else(step: &Step) -> Verdic
     }
     let failing = failing(step);
     for (task, before, after) in step.tasks() {
-        let left: Vec<&String> = before.workers.iter().filter(|worker| !failing.contains(worker)).collect();
+        let left: Vec<&String> = before
+            .workers
+            .iter()
+            .filter(|worker| !failing.contains(worker))
+            .collect();
         let is_right = if before.state != TaskState::Running || step.fails_its_job(&task.job_id) {
             true
         } else if left.is_empty() {
@@ -46,7 +54,9 @@ pub fn what_a_failed_worker_held_is_lost_and_nothing_else(step: &Step) -> Verdic
         } else {
             after.state == TaskState::Running && after.workers.iter().eq(left)
         };
-        require(is_right, || format!("{:?} was {before:?}, and is {after:?}", task.id))?;
+        require(is_right, || {
+            format!("{:?} was {before:?}, and is {after:?}", task.id)
+        })?;
     }
     Ok(())
 }
@@ -61,7 +71,8 @@ pub fn an_output_is_lost_only_with_its_worker_and_only_if_needed(step: &Step) ->
         let Some((winner, _)) = &before.winner else {
             continue;
         };
-        let is_lost = failing.contains(winner) && lives_on_its_worker(step.ledger, step.before, task);
+        let is_lost =
+            failing.contains(winner) && lives_on_its_worker(step.ledger, step.before, task);
         let is_right = if step.fails_its_job(&task.job_id) {
             true
         } else if is_lost {
@@ -69,21 +80,30 @@ pub fn an_output_is_lost_only_with_its_worker_and_only_if_needed(step: &Step) ->
         } else {
             before == after
         };
-        require(is_right, || format!("{:?} was {before:?}, and is {after:?}", task.id))?;
+        require(is_right, || {
+            format!("{:?} was {before:?}, and is {after:?}", task.id)
+        })?;
     }
     Ok(())
 }
 
 fn lives_on_its_worker(ledger: &Ledger, seen: &Snapshot, task: &Task) -> bool {
-    let reduces = seen.jobs.get(&*task.job_id).map_or([0; 4], |job| job.reduces);
-    let is_on_disk = ledger.job(&task.job_id).is_some_and(|job: &Job| !job.shared_output);
+    let reduces = seen
+        .jobs
+        .get(&*task.job_id)
+        .map_or([0; 4], |job| job.reduces);
+    let is_on_disk = ledger
+        .job(&task.job_id)
+        .is_some_and(|job: &Job| !job.shared_output);
     task.is_map() && is_on_disk && reduces[0] + reduces[1] > 0
 }
 
 /// An attempt is lost with its worker or by `reassign`, and by nothing else. What its worker had fetched is a loss
 /// of the task. (Of a job that fails by it, some attempts may be withdrawn instead.)
 pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
-    let may_lose = ["check_failures", "remove_worker", "reassign"].iter().any(|kind| step.did(kind));
+    let may_lose = ["check_failures", "remove_worker", "reassign"]
+        .iter()
+        .any(|kind| step.did(kind));
     let growth = step.growth(|status| &status["attempts"]["lost"]);
     if !may_lose {
         return require(growth == 0, || "no attempt can be lost by this".to_owned());
@@ -92,8 +112,15 @@ pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
     let mut lost = i64::try_from(taken_in).unwrap_or(i64::MAX);
     let mut withdrawn = 0;
     for (task, before, after) in step.tasks() {
-        let gone: Vec<&String> = before.workers.iter().filter(|worker| !after.workers.contains(worker)).collect();
-        let was_fetched = |worker: &&&String| task.last_given_to(worker).is_some_and(|(_, attempt)| attempt.fetched);
+        let gone: Vec<&String> = before
+            .workers
+            .iter()
+            .filter(|worker| !after.workers.contains(worker))
+            .collect();
+        let was_fetched = |worker: &&&String| {
+            task.last_given_to(worker)
+                .is_some_and(|(_, attempt)| attempt.fetched)
+        };
         let fetched = i64::try_from(gone.iter().filter(was_fetched).count()).unwrap_or(i64::MAX);
         let count = i64::try_from(gone.len()).unwrap_or(i64::MAX);
         if after.state == TaskState::Withdrawn && before.state != TaskState::Withdrawn {
@@ -101,10 +128,17 @@ pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
         } else {
             lost += count;
             let losses = after.losses - before.losses;
-            require(losses == fetched, || format!("{:?} was lost {fetched} times by this, not {losses}", task.id))?;
+            require(losses == fetched, || {
+                format!(
+                    "{:?} was lost {fetched} times by this, not {losses}",
+                    task.id
+                )
+            })?;
         }
     }
-    require((lost..=lost + withdrawn).contains(&growth), || format!("{lost} attempts were lost by this, not {growth}"))
+    require((lost..=lost + withdrawn).contains(&growth), || {
+        format!("{lost} attempts were lost by this, not {growth}")
+    })
 }
 
 pub fn reassign_refuses_a_failed_worker(step: &Step) -> Verdict {
@@ -112,9 +146,14 @@ pub fn reassign_refuses_a_failed_worker(step: &Step) -> Verdict {
         return Ok(());
     }
     let healthy = step.says("healthy_worker");
-    let has_failed = step.ledger.worker(&healthy).is_some_and(|worker| worker.failed);
+    let has_failed = step
+        .ledger
+        .worker(&healthy)
+        .is_some_and(|worker| worker.failed);
     let due = (has_failed || step.says("failed_worker") == healthy).then_some(22);
-    require(step.refusal() == due, || format!("the code should be {due:?}"))
+    require(step.refusal() == due, || {
+        format!("the code should be {due:?}")
+    })
 }
 
 /// Those asked for, but for the finished ones and those in work on a third worker; as one new attempt each, unless
@@ -125,7 +164,8 @@ pub fn reassigned_tasks_are_on_the_healthy_worker(step: &Step) -> Verdict {
     }
     let (failed, healthy) = (step.says("failed_worker"), step.says("healthy_worker"));
     let is_third = |worker: &String| *worker != failed && *worker != healthy;
-    let is_movable = |seen: &TaskView| seen.state.is_unfinished() && !seen.workers.iter().any(is_third);
+    let is_movable =
+        |seen: &TaskView| seen.state.is_unfinished() && !seen.workers.iter().any(is_third);
     let mut moved: Vec<&String> = vec![];
     for id in asked_for(step, &failed) {
         let (before, Some(after)) = (step.before(&id), step.after(&id)) else {
@@ -134,7 +174,9 @@ pub fn reassigned_tasks_are_on_the_healthy_worker(step: &Step) -> Verdict {
         if !before.is_none_or(is_movable) || after.state.is_given_up() {
             continue;
         }
-        let Some(task) = step.ledger.task(&id) else { continue };
+        let Some(task) = step.ledger.task(&id) else {
+            continue;
+        };
         // A job may fail by an earlier task of the list.
         if after.state == TaskState::Withdrawn {
             continue;
@@ -143,13 +185,22 @@ pub fn reassigned_tasks_are_on_the_healthy_worker(step: &Step) -> Verdict {
         let was_there = before.is_some_and(|seen| seen.workers.contains(&healthy));
         let attempts = before.map_or(1, |seen| seen.attempts) + usize::from(!was_there);
         let is_moved = after.workers == [healthy.as_str()] && after.attempts == attempts;
-        require(is_moved, || format!("{id:?} should be on {healthy:?} as attempt {attempts}, and is {after:?}"))?;
+        require(is_moved, || {
+            format!("{id:?} should be on {healthy:?} as attempt {attempts}, and is {after:?}")
+        })?;
     }
     let reported = texts(&step.reply["reassigned_tasks"]).unwrap_or_default();
-    require(reported.iter().eq(moved.iter().copied()), || format!("{moved:?} should be reassigned"))?;
+    require(reported.iter().eq(moved.iter().copied()), || {
+        format!("{moved:?} should be reassigned")
+    })?;
     for (task, before, after) in step.tasks() {
-        let is_touched = moved.contains(&&task.id) || before.workers.contains(&failed) || step.fails_its_job(&task.job_id);
-        require(is_touched || before == after || after.state.is_given_up(), || format!("{:?} should not change", task.id))?;
+        let is_touched = moved.contains(&&task.id)
+            || before.workers.contains(&failed)
+            || step.fails_its_job(&task.job_id);
+        require(
+            is_touched || before == after || after.state.is_given_up(),
+            || format!("{:?} should not change", task.id),
+        )?;
     }
     Ok(())
 }
@@ -167,7 +218,10 @@ fn asked_for(step: &Step, failed: &str) -> Vec<String> {
         }
         _ => {
             for (task, before, _) in step.tasks() {
-                let was_last = task.attempts.last().is_some_and(|attempt| attempt.worker == failed);
+                let was_last = task
+                    .attempts
+                    .last()
+                    .is_some_and(|attempt| attempt.worker == failed);
                 if before.state.is_unfinished() && was_last {
                     ids.push(task.id.clone());
                 }
@@ -185,9 +239,15 @@ pub fn a_failed_worker_holds_nothing(ledger: &Ledger, seen: &Snapshot) -> Verdic
             continue;
         };
         let holds_attempt = view.workers.iter().find(|worker| has_failed(worker));
-        let holder = view.winner.as_ref().map(|(worker, _)| worker).filter(|worker| has_failed(worker));
+        let holder = view
+            .winner
+            .as_ref()
+            .map(|(worker, _)| worker)
+            .filter(|worker| has_failed(worker));
         let holds_output = holder.filter(|_| lives_on_its_worker(ledger, seen, task));
-        require(holds_attempt.or(holds_output).is_none(), || format!("{:?} is held by a failed worker: {view:?}", task.id))?;
+        require(holds_attempt.or(holds_output).is_none(), || {
+            format!("{:?} is held by a failed worker: {view:?}", task.id)
+        })?;
     }
     Ok(())
 }
