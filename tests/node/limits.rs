@@ -74,12 +74,15 @@ fn message_of_64_mib_over_many_lines_is_answered_and_of_a_byte_more_is_not() {
 
 #[test]
 fn rest_of_a_message_too_long_is_skipped_to_the_next_brace_in_column_1() {
-    let too_long = heartbeat_of_length(1, MAX_MESSAGE_BYTES + 1);
-    let [indented, tabbed, last] = [2, 3, 4].map(heartbeat);
-    let input = format!("{too_long}\n  {indented}hello\n\n}}\n\t{tabbed}{last}");
-    let ended = run(&["--quiet"], input);
-    assert_eq!(ended.replies(), [heartbeat_ok(4)]);
-    assert_eq!(ended.log().len(), 1, "{}", ended.log);
+    // By a byte, which the end of its line tells, and by so much that it is dropped before.
+    for excess in [1, MIB] {
+        let too_long = heartbeat_of_length(1, MAX_MESSAGE_BYTES + excess);
+        let [indented, tabbed, last] = [2, 3, 4].map(heartbeat);
+        let input = format!("{too_long}\n  {indented}hello\n\n}}\n\t{tabbed}{last}");
+        let ended = run(&["--quiet"], input);
+        assert_eq!(ended.replies(), [heartbeat_ok(4)]);
+        assert_eq!(ended.log().len(), 1, "{}", ended.log);
+    }
 }
 
 #[cfg(target_os = "linux")]
