@@ -1,0 +1,186 @@
+//! The node under test: bytes in, bytes out, and a stopwatch around it.
+
+use mapreduce_master::node::Node;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+const INPUTS: &str = "\"inputs\": [";
+
+/// A node and how long it has worked.
+pub struct TimedNode {
+    node: Node,
+    messages: u64,
+    request: Vec<u8>,
+    reply: Vec<u8>,
+    /// The reply without the inputs of a reduce.
+    head: String,
+    pub work: Work,
+}
+
+/// The work of the node, by kind of request.
+#[derive(Default)]
+pub struct Work {
+    pub tallies: BTreeMap<&'static str, Tally>,
+    /// By second of virtual time.
+    pub seconds: Vec<Duration>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub struct Tally {
+    pub messages: u32,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub time: Duration,
+}
+
+impl Work {
+    pub fn total(&self) -> Tally {
+        let mut total = Tally::default();
+        for tally in self.tallies.values() {
+            total.add(*tally);
+        }
+        total
+    }
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.time += other.time;
+    }
+}
+
+/// What the cluster reads of a reply.
+pub struct Reply<'a> {
+    pub body: Body<'a>,
+    /// How long the reply is.
+    pub bytes: u32,
+    /// The list of inputs of a reduce and all that follows it, left unread.
+    pub inputs: &'a str,
+}
+
+#[derive(Deserialize)]
+pub struct Body<'a> {
+    pub r#type: &'a str,
+    pub task: Option<Task<'a>>,
+    pub accepted: Option<bool>,
+    #[serde(default)]
+    pub failed_workers: Vec<&'a str>,
+    pub state: Option<&'a str>,
+    pub outputs: Option<Vec<u64>>,
+    pub attempts: Option<Attempts>,
+    pub duplicates_dropped: Option<u32>,
+    in_reply_to: u64,
+}
+
+#[derive(Deserialize)]
+pub struct Task<'a> {
+    pub kind: &'a str,
+    pub attempt: u32,
+    /// Of a map: its number is all there is to read.
+    pub chunk: Option<u32>,
+    /// Of a reduce.
+    pub partition: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct Attempts {
+    pub started: u32,
+    pub completed: u32,
+    pub failed: u32,
+    pub speculative: u32,
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    dest: &'a str,
+    #[serde(borrow)]
+    body: Body<'a>,
+}
+
+impl TimedNode {
+    pub fn new() -> Self {
+        Self {
+            node: Node::new(true),
+            messages: 0,
+            request: Vec::new(),
+            reply: Vec::new(),
+            head: String::new(),
+            work: Work::default(),
+        }
+    }
+
+    /// Sends a request from `src` at a virtual time, and reads the reply.
+    pub fn ask(
+        &mut self,
+        now: Duration,
+        src: &str,
+        request: &'static str,
+        fields: fmt::Arguments<'_>,
+    ) -> Reply<'_> {
+        use std::io::Write as _;
+        self.messages += 1;
+        self.request.clear();
+        writeln!(
+            self.request,
+            "{{\"src\": \"{src}\", \"dest\": \"master\", \"body\": {{\"type\": \"{request}\", \"msg_id\": {}{fields}}}}}",
+            self.messages
+        )
+        .expect("a Vec takes everything");
+        self.reply.clear();
+
+        let clock = Instant::now();
+        self.node.feed(&self.request);
+        let mut has_more = true;
+        while has_more {
+            has_more = self.node.answer_some();
+            self.reply.append(&mut self.node.replies);
+        }
+        let time = clock.elapsed();
+
+        assert!(self.node.log.is_empty(), "the node dropped a {request}");
+        let text = str::from_utf8(&self.reply).expect("replies are UTF-8");
+        // A megabyte of inputs is compared as text, and everything else is read.
+        self.head.clear();
+        let inputs = match text.split_once(INPUTS) {
+            Some((head, inputs)) => {
+                self.head.push_str(head);
+                self.head.push_str("\"inputs\": []}}}");
+                inputs
+            }
+            None => {
+                self.head.push_str(text);
+                ""
+            }
+        };
+        let Envelope { dest, body } = serde_json::from_str(&self.head)
+            .unwrap_or_else(|error| panic!("{error} in the reply to a {request}: {}", self.head));
+        assert_eq!((dest, body.in_reply_to), (src, self.messages));
+        let row = match &body.task {
+            Some(task) if task.kind == "map" => "request_task: a map",
+            Some(_) => "request_task: a reduce",
+            None => request,
+        };
+        let bytes = u32::try_from(text.len()).expect("a reply of some megabytes");
+        self.work.tallies.entry(row).or_default().add(Tally {
+            messages: 1,
+            bytes_in: self.request.len() as u64,
+            bytes_out: bytes.into(),
+            time,
+        });
+        let second = usize::try_from(now.as_secs()).expect("a job of some hours");
+        if self.work.seconds.len() <= second {
+            self.work.seconds.resize(second + 1, Duration::ZERO);
+        }
+        self.work.seconds[second] += time;
+        Reply {
+            body,
+            bytes,
+            inputs,
+        }
+    }
+}
