@@ -1,12 +1,22 @@
 //! A node that is killed, and started again on its journal, goes on where it was; and one whose journal is damaged says
 //! so and touches nothing.
 
+#[path = "journal/clients.rs"]
+mod clients;
 #[path = "journal/conversation.rs"]
 mod conversation;
 #[path = "journal/damage.rs"]
 mod damage;
+#[path = "journal/kept.rs"]
+mod kept;
+#[path = "journal/kills.rs"]
+mod kills;
+#[path = "journal/node.rs"]
+mod node;
 #[path = "cluster/random.rs"]
 mod random;
+#[path = "journal/refused.rs"]
+mod refused;
 #[path = "journal/restartable.rs"]
 mod restartable;
 #[path = "journal/restarts.rs"]

@@ -1,0 +1,184 @@
+//! What a node writes into its journal, what it says about it when it is started again, and what people can do
+//! with it.
+
+use crate::node::{Folder, Node, shell};
+use mapreduce_master::journal::HEADER;
+use std::fs;
+
+const JOB: &str = "{\n  \"type\": \"submit_job\",\n  \"job_id\": \"j\",\n  \"tasks\": [{\"id\": \"m\", \"chunk\":\r\n    {\"b\" : 1.0,\n  \t\"a\":[ 1e400,\n-0 ]\n}}]\n}";
+
+const JOB_ON_ONE_LINE: &str = r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "m", "chunk": {"b" : 1.0, "a":[ 1e400, -0 ]}}]}"#;
+
+const TASK: &str = r#"{"type": "request_task", "worker_id": "w1", "timestamp": 1}"#;
+
+#[test]
+fn a_message_on_several_lines_is_recovered_with_the_same_chunk() {
+    let folder = Folder::new("lines");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    let submitted = node.ask(JOB);
+    let journal = fs::read_to_string(&path).expect("it is text");
+    assert!(
+        journal.ends_with(&format!(" {JOB_ON_ONE_LINE}\n")),
+        "{journal}"
+    );
+    node.kill();
+    let mut node = Node::start(&path);
+    let assigned = node.ask(TASK);
+    assert!(
+        assigned.contains(r#""chunk": {"b" : 1.0, "a":[ 1e400, -0 ]}"#),
+        "{assigned}"
+    );
+    // The same job has the same chunks as text, however it is laid out.
+    assert_eq!(node.ask(JOB), submitted);
+    assert_eq!(node.ask(JOB_ON_ONE_LINE), submitted);
+    node.kill();
+}
+
+#[test]
+fn what_changes_nothing_is_not_written() {
+    let folder = Folder::new("queries");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    node.ask_all(&[JOB, TASK]);
+    let journal = fs::read(&path).expect("the node wrote it");
+    node.ask_all(&[
+        r#"{"type": "status"}"#,
+        r#"{"type": "job_status", "job_id": "j"}"#,
+        r#"{"type": "task_status", "task_id": "m"}"#,
+        r#"{"type": "task_status", "task_id": "unknown"}"#,
+        r#"{"type": "nonsense"}"#,
+        r#"{"type": "heartbeat", "worker_id": 1, "timestamp": 1}"#,
+        r#"{"type": "heartbeat", "worker_id": "w9", "timestamp": 1, "msg_id": "1"}"#,
+        r#"{"type": "submit_job", "job_id": "j", "tasks": []}"#,
+        r#"{"type": "complete_task", "worker_id": "w9", "task_id": "m", "attempt": 1, "timestamp": 1, "output": 1}"#,
+        r#"{"type": "remove_worker", "worker_id": "w9"}"#,
+        r#"{"type": "reassign", "failed_worker": "w9", "healthy_worker": "w9"}"#,
+        "{}",
+    ]);
+    // No reply comes to these; the one to the query behind them says that they were read.
+    node.ask("nonsense\n\n{\"type\": \"heartbeat\", \"in_reply_to\": 1, \"worker_id\": \"w9\", \"timestamp\": 1}\n{\"type\": \"status\"}");
+    assert_eq!(fs::read(&path).expect("it is still there"), journal);
+    node.kill();
+}
+
+#[test]
+fn a_recovery_is_told_in_one_line() {
+    let folder = Folder::new("told");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    node.ask_all(&[JOB, TASK]);
+    let log = node.end();
+    assert!(
+        !log.contains("recovered"),
+        "there was nothing to recover: {log}"
+    );
+    let journal = fs::read(&path).expect("the node wrote it");
+    let log = Node::start(&path).end();
+    assert!(
+        log.starts_with("journal: recovered 1 workers and 1 jobs from 2 records in "),
+        "{log}"
+    );
+    assert_eq!(log.matches('\n').count(), 1, "{log}");
+    // Of the last record all but its last three bytes.
+    fs::write(&path, &journal[..journal.len() - 3]).expect("it is ours");
+    let log = Node::start(&path).end();
+    let lines: Vec<&str> = log.lines().collect();
+    let [torn, recovered] = lines[..] else {
+        panic!("{log}");
+    };
+    let torn_at = journal.len() - TASK.len() - 18;
+    assert_eq!(
+        torn,
+        format!(
+            "journal: dropped a torn record, {} bytes at byte {torn_at}",
+            TASK.len() + 15
+        )
+    );
+    assert!(
+        recovered.contains("recovered 0 workers and 1 jobs from 1 records"),
+        "{log}"
+    );
+    // The tear is gone, and told once.
+    let log = Node::start(&path).end();
+    assert!(!log.contains("torn"), "{log}");
+}
+
+#[test]
+fn a_journal_can_be_replayed_by_hand() {
+    const BY_HAND: &str = r#"sed -n 's/^[0-9a-f]\{16\} {/{/p' "$FILE" | "$NODE" --quiet"#;
+    let folder = Folder::new("by-hand");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    let replies = node.ask_all(&[
+        JOB,
+        r#"{"type": "init", "node_id": "n1"}"#,
+        TASK,
+        r#"  {"type": "heartbeat", "worker_id": "{ü\u0000", "timestamp": -9223372036854775808, "unknown": {"}": ["\n"]}}  "#,
+        r#"{"type": "check_failures", "timeout_ms": 0, "now": 9223372036854775807}"#,
+        TASK,
+        r#"{"src": "c1", "body": {"type": "check_stragglers", "now": 5}}"#,
+    ]);
+    // While the node runs: a journal may be read at any time.
+    let replayed = shell(BY_HAND, &path);
+    assert_eq!(String::from_utf8_lossy(&replayed.stdout), replies.concat());
+    assert_eq!(replayed.stderr, b"");
+    node.kill();
+}
+
+#[test]
+fn a_journal_is_lines_of_text() {
+    let folder = Folder::new("text");
+    let path = folder.file("journal");
+    for _ in 0..2 {
+        let mut node = Node::start(&path);
+        node.ask_all(&[
+            JOB,
+            r#"{"type": "init", "node_id": "n1"}"#,
+            r#"{"src": "c1", "body": {"type": "status"}}"#,
+        ]);
+        node.kill();
+    }
+    let journal = fs::read_to_string(&path).expect("it is text");
+    let records = journal
+        .strip_prefix(HEADER)
+        .expect("the version comes first");
+    for line in records.lines() {
+        let (checksum, record) = line.split_once(' ').expect("a checksum comes first");
+        assert!(
+            checksum.len() == 16 && checksum.bytes().all(|digit| digit.is_ascii_hexdigit()),
+            "{line}"
+        );
+        assert!(record.starts_with(['{', '!']), "{line}");
+    }
+    assert!(records.ends_with('\n'));
+    let own = |name| {
+        records
+            .lines()
+            .filter(|line| line[17..].starts_with(name))
+            .count()
+    };
+    assert_eq!(own("!recovered"), 1, "{records}");
+    assert_eq!(own("!msg_ids "), 2, "{records}");
+}
+
+#[test]
+fn msg_ids_go_on_even_if_nothing_with_one_was_a_change() {
+    const STATUS: &str = r#"{"src": "c1", "body": {"type": "status"}}"#;
+    let folder = Folder::new("msg-ids");
+    let path = folder.file("journal");
+    let mut latest = None;
+    for _ in 0..3 {
+        let mut node = Node::start(&path);
+        node.ask(r#"{"type": "init", "node_id": "n1"}"#);
+        for _ in 0..3 {
+            let (_, msg_id) = crate::restartable::without_msg_id(&node.ask(STATUS));
+            assert!(
+                msg_id.is_some() && msg_id > latest,
+                "{msg_id:?} after {latest:?}"
+            );
+            latest = msg_id;
+        }
+        node.kill();
+    }
+}
