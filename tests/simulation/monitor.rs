@@ -56,15 +56,18 @@ impl Monitor {
         }
         if random.per_mille(options.check_stragglers) {
             let body = Body::new("check_stragglers").json("now", now);
-            said.push(match random.below(3) {
-                0 => body,
-                1 => body.json("slow_after_ms", options.task_ms),
+            said.push(match random.below(4) {
+                0 | 1 => body,
+                2 => body.json("slow_after_ms", options.task_ms),
                 _ => body.json("slow_after_ms", options.task_ms * 4),
             });
         }
         for failed in std::mem::take(&mut self.failed) {
-            let healthy: &String = random.pick(names);
-            said.push(reassign(&failed, healthy, jobs, options, random));
+            let others: Vec<&String> = names.iter().filter(|name| **name != failed).collect();
+            if !others.is_empty() {
+                let healthy = *random.pick(&others);
+                said.push(reassign(&failed, healthy, jobs, options, random));
+            }
         }
         said
     }

@@ -1,7 +1,7 @@
 //! What a run is like. Every run draws its own, extremes included: no two runs are extreme in the same way, and a
 //! fault that others would hide has runs of its own (TigerBeetle calls it a swarm).
 
-use super::random::Random;
+use super::random::{LONGEST_TAIL, Random};
 
 /// Chances are in a thousand, times in ms.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Options {
     pub absurd_clocks: u32,
 
     pub task_ms: i64,
+    /// How many times slower than others some workers are.
+    pub slowness: i64,
     pub pace_ms: i64,
     pub slots: usize,
     /// Whether workers say in `running` what they run.
@@ -71,7 +73,7 @@ pub struct Options {
 pub const CALAMITY_MS: i64 = 50;
 
 /// No delay of a message is longer.
-pub const LONGEST_DELAY_MS: i64 = 200 * 64;
+pub const LONGEST_DELAY_MS: i64 = 200 * LONGEST_TAIL;
 
 impl Options {
     pub fn draw(random: &mut Random) -> Self {
@@ -80,9 +82,9 @@ impl Options {
         Self {
             workers,
             jobs: *r.pick(&[1, 1, 2, 3]),
-            max_maps: *r.pick(&[1, 3, 5, 8]),
-            max_reduces: *r.pick(&[0, 1, 2, 4]),
-            faulty_messages: *r.pick(&[20, 60, 120, 250]),
+            max_maps: *r.pick(&[1, 3, 5, 9]),
+            max_reduces: *r.pick(&[0, 1, 2, 3, 5]),
+            faulty_messages: *r.pick(&[20, 60, 120, 240, 480]),
             epoch_ms: *r.pick(&[0, 1_700_000_000_000, -10_000, i64::MAX - (1 << 32)]),
             init: r.per_mille(500),
             msg_ids: r.per_mille(800),
@@ -94,12 +96,13 @@ impl Options {
             drift: *r.pick(&[0, 0, 20, 300]),
             absurd_clocks: *r.pick(&[0, 0, 0, 0, 200]),
             task_ms: *r.pick(&[1, 20, 60, 300]),
+            slowness: *r.pick(&[1, 10]),
             pace_ms: *r.pick(&[10, 20, 50]),
             slots: *r.pick(&[1, 1, 2, 4]),
             says_running: *r.pick(&[0, 500, 1000, 1000]),
             failing_tasks: *r.pick(&[0, 0, 100, 400]),
             poison_tasks: *r.pick(&[0, 0, 0, 100]),
-            lost_inputs: *r.pick(&[0, 0, 50, 300]),
+            lost_inputs: *r.pick(&[0, 0, 100, 400]),
             crash: *r.pick(&[0, 0, 50, 200]),
             hang: *r.pick(&[0, 0, 50, 200]),
             leave: *r.pick(&[0, 0, 10, 100]),
@@ -113,8 +116,8 @@ impl Options {
             check_ms: *r.pick(&[5, 30, 100, 800]),
             reassign: *r.pick(&[0, 0, 300, 1000]),
             reassign_named: *r.pick(&[0, 300, 1000]),
-            foreign_tasks: *r.pick(&[0, 0, 200]),
-            check_stragglers: *r.pick(&[0, 300, 1000]),
+            foreign_tasks: *r.pick(&[0, 0, 500]),
+            check_stragglers: *r.pick(&[0, 500, 1000]),
             remove_job: *r.pick(&[0, 0, 10, 50]),
             survivors: r.below(workers) + 1,
         }
@@ -138,6 +141,7 @@ impl Options {
             leave: 0,
             partition: 0,
             clock_jump: 0,
+            slowness: 1,
             // Whoever is taken down by a poisonous task stays down for as long as it takes to be found out: a
             // master that never hears of the loss has nothing to count.
             down_ms: 8 * timeout_ms,

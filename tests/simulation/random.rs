@@ -1,5 +1,8 @@
 //! All chance in a run comes from one generator, so that the seed is the run.
 
+/// How many times longer than typical the longest is.
+pub const LONGEST_TAIL: i64 = 64;
+
 /// `SplitMix64`: small, and good enough to choose faults.
 pub struct Random(u64);
 
@@ -40,7 +43,7 @@ impl Random {
     /// Mostly short, and now and then very long: how tasks and networks take their time.
     pub fn heavy_tail(&mut self, typical: i64) -> i64 {
         let mut longest = typical;
-        while longest < typical * 64 && self.per_mille(250) {
+        while longest < typical * LONGEST_TAIL && self.per_mille(250) {
             longest *= 2;
         }
         self.between(longest / 2, longest)

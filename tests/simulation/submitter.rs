@@ -11,6 +11,8 @@ pub struct Submitter {
     pub jobs: Vec<Job>,
     /// Which of them the master has confirmed.
     confirmed: Vec<bool>,
+    /// How often they were sent since.
+    tries: usize,
 }
 
 impl Submitter {
@@ -26,7 +28,11 @@ impl Submitter {
             })
             .collect();
         let confirmed = vec![false; jobs.len()];
-        Self { jobs, confirmed }
+        Self {
+            jobs,
+            confirmed,
+            tries: 0,
+        }
     }
 
     pub fn receive(&mut self, reply: &Value) {
@@ -42,6 +48,13 @@ impl Submitter {
         for (job, confirmed) in self.jobs.iter().zip(&mut self.confirmed) {
             if !*confirmed || random.per_mille(50) {
                 said.push(job.submission());
+                self.tries += 1;
+            }
+            // Something else may have its name, or those of its tasks: another job, or what a `reassign` that came first
+            // has taken in. An operator clears that away.
+            if !*confirmed && self.tries.is_multiple_of(8) {
+                said.push(Body::new("remove_job").text("job_id", ""));
+                said.push(Body::new("remove_job").text("job_id", &job.id));
             }
             if random.per_mille(options.remove_job) {
                 said.push(Body::new("remove_job").text("job_id", &job.id));
@@ -62,7 +75,10 @@ impl Submitter {
         said
     }
 
-    pub fn all_confirmed(&self) -> bool {
-        self.confirmed.iter().all(|confirmed| *confirmed)
+    pub fn confirmed(&self) -> usize {
+        self.confirmed
+            .iter()
+            .filter(|confirmed| **confirmed)
+            .count()
     }
 }

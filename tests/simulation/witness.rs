@@ -66,6 +66,21 @@ impl Witness {
         &self.seen
     }
 
+    /// How far ahead of the time the last heartbeat of a worker is, those at the end of time left out.
+    pub fn ahead_ms(&self, now_ms: i64) -> i64 {
+        let heartbeats = self
+            .ledger
+            .workers
+            .iter()
+            .filter_map(|worker| worker.last_heartbeat);
+        let ahead = heartbeats.map(|last| last.saturating_sub(now_ms));
+        ahead
+            .filter(|ahead_ms| *ahead_ms < i64::from(i32::MAX))
+            .max()
+            .unwrap_or(0)
+            .max(0)
+    }
+
     /// How often each rule of the contract was at work, by the model's account.
     pub fn coverage(&self) -> BTreeMap<String, u64> {
         self.oracle

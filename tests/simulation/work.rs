@@ -3,6 +3,7 @@
 
 use super::message::{Body, list, quoted};
 use super::random::Random;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 type Counts = BTreeMap<String, i64>;
@@ -30,6 +31,8 @@ pub enum Defect {
     None,
     /// Its first attempts fail, up to that number.
     FailsUntil(i64),
+    /// Every other run fails.
+    Flaky,
     /// It takes down each worker that runs it.
     Poison,
 }
@@ -38,7 +41,7 @@ const WORDS: [&str; 8] = ["the", "map", "of", "a", "reduce", "to", "be", "é\"\\
 
 impl Job {
     pub fn draw(id: String, random: &mut Random, max_maps: usize, max_reduces: usize) -> Self {
-        let maps = (0..random.below(max_maps + 1))
+        let maps = (0..random.below(max_maps) + usize::from(!random.per_mille(50)))
             .map(|number| Map {
                 id: format!("{id}-map-{number}"),
                 chunk: (0..random.below(8))
@@ -82,33 +85,35 @@ impl Job {
         body
     }
 
-    /// The job's outputs, as a sequential run would have them; the tasks given up are left out of it, as they
-    /// are left out by the master.
-    pub fn sequential_outputs(&self, skipped: &[String]) -> Vec<serde_json::Value> {
+    /// Whether these are the outputs of a sequential run, `null` where a task was given up.
+    ///
+    /// A map that is given up is left out of the reduces that are still to come. One that ran before, when the map
+    /// was completed and its output not yet lost, has it in; so each may have it or not.
+    pub fn is_right(&self, outputs: &[Value], skipped: &[String]) -> bool {
         let is_skipped = |id: &str| skipped.iter().any(|skipped| skipped == id);
-        let partition_of_all = |partition: usize| {
-            let maps = self.maps.iter().filter(|map| !is_skipped(&map.id));
-            maps.map(move |map| map_output(&map.chunk, self.reduces)[partition].clone())
-        };
-        let or_null = |is_skipped: bool, counts: Counts| {
-            if is_skipped {
-                serde_json::Value::Null
-            } else {
-                serde_json::json!(counts)
-            }
-        };
         if self.reduces == 0 {
-            let outputs = self.maps.iter();
-            return outputs
-                .map(|map| or_null(is_skipped(&map.id), count_words(&map.chunk)))
-                .collect();
+            let due = self.maps.iter().map(|map| match is_skipped(&map.id) {
+                true => Value::Null,
+                false => json!(count_words(&map.chunk)),
+            });
+            return outputs.iter().cloned().eq(due);
         }
-        (0..self.reduces)
-            .map(|partition| {
-                let is_skipped = is_skipped(&format!("{}-reduce-{partition}", self.id));
-                or_null(is_skipped, merge(partition_of_all(partition)))
+        outputs.len() == self.reduces
+            && (0..self.reduces).zip(outputs).all(|(partition, output)| {
+                if is_skipped(&format!("{}-reduce-{partition}", self.id)) {
+                    return output.is_null();
+                }
+                let part = |map: &&Map| map_output(&map.chunk, self.reduces)[partition].clone();
+                let (uncertain, certain): (Vec<&Map>, Vec<&Map>) =
+                    self.maps.iter().partition(|map| is_skipped(&map.id));
+                (0..1u32 << uncertain.len()).any(|with| {
+                    let chosen = (0..)
+                        .zip(&uncertain)
+                        .filter(|(number, _)| with & (1 << number) != 0);
+                    let maps = certain.iter().chain(chosen.map(|(_, map)| map));
+                    json!(merge(maps.map(part))) == *output
+                })
             })
-            .collect()
     }
 }
 
@@ -124,7 +129,7 @@ impl Map {
 }
 
 /// What a worker makes of a task that was handed to it: the output, as JSON.
-pub fn run(task: &serde_json::Value) -> String {
+pub fn run(task: &Value) -> String {
     let output = match (task["chunk"].as_str(), task["partitions"].as_u64()) {
         (Some(chunk), Some(0)) => serde_json::to_string(&count_words(chunk)),
         (Some(chunk), Some(partitions)) => {

@@ -3,7 +3,7 @@
 
 use super::message::{Body, list};
 use super::options::Options;
-use super::random::Random;
+use super::random::{LONGEST_TAIL, Random};
 use super::work::{self, Defect};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,7 +125,11 @@ impl Worker {
             state: State::Up,
             slots: 1 + random.below(options.slots),
             says_running: random.per_mille(options.says_running),
-            slowness: *random.pick(&[1, 1, 1, 10]),
+            slowness: if random.per_mille(300) {
+                options.slowness
+            } else {
+                1
+            },
             runs: vec![],
             reports: vec![],
             inbox: vec![],
@@ -273,6 +277,7 @@ impl Worker {
                 failed("unreachable").map(|body| body.json("lost_inputs", list(lost)))
             }
             Defect::Poison => None,
+            Defect::Flaky if moment.random.per_mille(500) => failed("cannot read it"),
             Defect::FailsUntil(last) if attempt <= last => failed("cannot read \"it\""),
             _ => Some(report("complete_task").json("output", work::run(task))),
         };
@@ -317,8 +322,22 @@ impl Worker {
         Body::new("remove_worker").text("worker_id", &self.name)
     }
 
-    /// The longest that it takes for one run of a task, from the request for it to the answer to its report.
-    pub fn longest_run_ms(&self, options: &Options) -> i64 {
-        self.slowness * 64 * options.task_ms
+    /// Becomes honest, and has the right time. What it runs ends like anything it starts from now on.
+    pub fn heal(&mut self, now_ms: i64, options: &Options) {
+        self.clock = Clock::default();
+        self.slowness = 1;
+        for run in &mut self.runs {
+            run.done_at_ms = run.done_at_ms.min(now_ms + longest_run_ms(options));
+        }
+        self.state = match self.state {
+            State::Up => State::Up,
+            State::Hung(_) => State::Hung(now_ms),
+            State::Down(_) | State::Gone => State::Down(now_ms),
+        };
     }
+}
+
+/// The longest that a task runs on a worker that is not slow.
+pub fn longest_run_ms(options: &Options) -> i64 {
+    LONGEST_TAIL * options.task_ms
 }
