@@ -69,7 +69,7 @@ impl Service {
                 effect = Effect::None;
                 Reply::from(error)
             });
-        let envelope = self.address.envelope(message);
+        let envelope = self.address.envelope(sender.filter(|_| message.enveloped));
         wire::write(
             &reply,
             Addressing {
@@ -102,10 +102,9 @@ impl Address {
         Ok(Reply::InitOk {})
     }
 
-    /// The envelope of the reply to a message that came in one, once the node has a name.
-    fn envelope<'a>(&'a mut self, message: &Message<'a>) -> Option<Envelope<'a>> {
-        let src = self.node_id.as_deref()?;
-        let dest = message.sender().filter(|_| message.enveloped)?;
+    /// The envelope of a reply to `dest`, once the node has a name.
+    fn envelope<'a>(&'a mut self, dest: Option<&'a RawValue>) -> Option<Envelope<'a>> {
+        let (src, dest) = (self.node_id.as_deref()?, dest?);
         let msg_id = self.next_msg_id;
         self.next_msg_id += 1;
         Some(Envelope { src, dest, msg_id })

@@ -274,14 +274,16 @@ impl Formatter for Spaced<'_> {
             out.write_all(src.get().as_bytes())?;
             out.write_all(b", \"dest\": ")?;
             out.write_all(dest.get().as_bytes())?;
-            out.write_all(b", \"body\": ")?;
+            out.write_all(b", \"body\": {\"type\": \"")?;
+        } else {
+            out.write_all(b"{\"type\": \"")?;
         }
-        out.write_all(b"{\"type\": \"")?;
         out.write_all(name.as_bytes())?;
-        out.write_all(b"\"")?;
         if let Some(id) = in_reply_to {
-            out.write_all(b", \"in_reply_to\": ")?;
+            out.write_all(b"\", \"in_reply_to\": ")?;
             self.write_i64(out, id)?;
+        } else {
+            out.write_all(b"\"")?;
         }
         if let Some(Envelope { msg_id, .. }) = envelope {
             out.write_all(b", \"msg_id\": ")?;

@@ -274,7 +274,9 @@ impl Cluster {
             worker.name,
             self.now.as_millis()
         );
-        let reply = self.node.ask(self.now, &worker.name, "request_task", fields);
+        let reply = self
+            .node
+            .ask(self.now, &worker.name, "request_task", fields);
         let bytes = reply.bytes;
         let Some(given) = reply.body.task else {
             assert_eq!(reply.body.r#type, "no_task");
@@ -390,7 +392,9 @@ impl Cluster {
     fn take_run(&mut self, process: usize, run: u64) -> Option<Run> {
         let worker = &mut self.processes[process];
         let is_alive = worker.is_alive_at(self.now);
-        worker.running.take_if(|running| is_alive && running.number == run)
+        worker
+            .running
+            .take_if(|running| is_alive && running.number == run)
     }
 
     /// A reduce goes on when it has all its inputs. What it lacks is where a process is gone; before that is
@@ -413,7 +417,13 @@ impl Cluster {
         if reduce.lacking.is_empty() {
             let time = self.now + reduce.time_to_sort_and_write;
             self.processes[process].running = Some(run);
-            self.at(time, Event::Done { process, run: number });
+            self.at(
+                time,
+                Event::Done {
+                    process,
+                    run: number,
+                },
+            );
         } else {
             self.processes[process].held = Some(run);
             self.ask(process);
@@ -473,7 +483,10 @@ impl Cluster {
         if reply.body.accepted.expect("the reply to it says so") {
             let lost = self.ledger.accept(task, attempt, process, self.now);
             let had_it = lost.is_some_and(|process| self.processes[process].is_alive_at(self.now));
-            assert!(!had_it, "two results of {task} were accepted, and the first was not lost");
+            assert!(
+                !had_it,
+                "two results of {task} were accepted, and the first was not lost"
+            );
         } else {
             self.ledger.dropped += 1;
         }
@@ -507,7 +520,9 @@ impl Cluster {
 
     fn check_stragglers(&mut self) {
         let fields = format_args!(", \"now\": {}", self.now.as_millis());
-        let reply = self.node.ask(self.now, "monitor", "check_stragglers", fields);
+        let reply = self
+            .node
+            .ask(self.now, "monitor", "check_stragglers", fields);
         assert_eq!(reply.body.r#type, "stragglers_detected");
         let bytes = reply.bytes;
         self.arrival(bytes);
@@ -524,7 +539,10 @@ impl Cluster {
 
     fn sample(&mut self) {
         let mut sample = Sample::default();
-        let alive = self.processes.iter().filter(|worker| worker.is_alive_at(self.now));
+        let alive = self
+            .processes
+            .iter()
+            .filter(|worker| worker.is_alive_at(self.now));
         for run in alive.filter_map(|worker| worker.running.as_ref()) {
             *match &run.work {
                 Running::Map => &mut sample.maps,
@@ -539,13 +557,26 @@ impl Cluster {
     /// Holds what the master says in the end against what happened.
     fn finish(mut self) -> Outcome {
         let fields = format_args!(", \"job_id\": \"sort\"");
-        let job = self.node.ask(self.now, "submitter", "job_status", fields).body;
+        let job = self
+            .node
+            .ask(self.now, "submitter", "job_status", fields)
+            .body;
         assert_eq!(job.state, Some("completed"));
-        let sum = |reduce| (0..MAPS).map(|map| u64::from(model::digit(map, reduce))).sum();
+        let sum = |reduce| {
+            (0..MAPS)
+                .map(|map| u64::from(model::digit(map, reduce)))
+                .sum()
+        };
         let expected: Vec<u64> = (0..REDUCES).map(sum).collect();
-        assert!(job.outputs == Some(expected), "the job's output is not what its input gives");
+        assert!(
+            job.outputs == Some(expected),
+            "the job's output is not what its input gives"
+        );
 
-        let status = self.node.ask(self.now, "submitter", "status", format_args!("")).body;
+        let status = self
+            .node
+            .ask(self.now, "submitter", "status", format_args!(""))
+            .body;
         let attempts = status.attempts.expect("status has them");
         let ledger = self.ledger;
         assert_eq!(attempts.started, ledger.started.iter().sum::<u32>());
@@ -553,14 +584,19 @@ impl Cluster {
         assert_eq!(attempts.speculative, ledger.backups.iter().sum::<u32>());
         assert_eq!(attempts.failed, 0);
         assert_eq!(status.duplicates_dropped, Some(ledger.dropped));
-        let killed = if self.scenario.kill_at.is_some() { KILLED } else { 0 };
+        let killed = if self.scenario.kill_at.is_some() {
+            KILLED
+        } else {
+            0
+        };
         assert_eq!(self.reported.len(), killed, "workers reported as failed");
 
         let tasks = [MAPS, REDUCES];
         Outcome {
             elapsed: self.now,
             maps_done: ledger.maps_done,
-            re_executions: [0, 1].map(|kind| ledger.started[kind] - ledger.backups[kind] - tasks[kind]),
+            re_executions: [0, 1]
+                .map(|kind| ledger.started[kind] - ledger.backups[kind] - tasks[kind]),
             backups: ledger.backups,
             reduces_done: ledger.reduces_done,
             duplicates_dropped: ledger.dropped,
