@@ -121,6 +121,27 @@ fn a_worker_ten_times_slower_is_overtaken_by_a_backup_and_its_result_dropped() {
 }
 
 #[test]
+fn a_worker_a_quarter_slower_gets_no_backup() {
+    let slower = Behaviour {
+        task_ms: Behaviour::HEALTHY.task_ms * 5 / 4,
+        ..Behaviour::HEALTHY
+    };
+    // The monitor is eager, and others have nothing to do while the slower worker runs its last map.
+    let scenario = Scenario {
+        workers: with_healthy(slower),
+        checks: Checks {
+            every_ms: 10,
+            ..Checks::DEFAULT
+        },
+        ..Scenario::default()
+    };
+    run(&scenario, 3, |outcome| {
+        outcome.assert_counts_are_right();
+        assert_eq!(outcome.attempts(), ONCE_EACH);
+    });
+}
+
+#[test]
 fn a_worker_that_asks_again_is_told_to_cancel_what_a_backup_has_completed() {
     let slow = Behaviour {
         slots: 2,
