@@ -8,8 +8,8 @@
 //! 5f0a6c1e94a2b377 {"type":"heartbeat","msg_id":1,"worker_id":"w1","timestamp":1700000000000}
 //! ```
 //!
-//! A record that starts with `{` is a request as it came in, on one line. The journal's own records start with `!`:
-//! `!snapshot {…}` is the whole state, `!recovered` says that a node was started from what stands before
+//! A record that starts with `{` is a request as it came in, on one line. The journal's own records start
+//! with `!`: `!snapshot {…}` is the whole state, `!recovered` says that a node was started from what stands before
 //! it, and `!msg_ids N` sets the ids of replies aside up to `N`, so that none is used twice.
 //!
 //! Each checksum covers the one before it: a line that is damaged, missing, repeated or moved breaks the
@@ -69,8 +69,9 @@ impl Checksum {
         false
     }
 
-    /// Takes in eight bytes. This is one-to-one in the sum and in the bytes, so that damage within one such word is
-    /// always seen; and it brings each bit down as well as up, so that damage to the next word does not undo it.
+    /// Takes in eight bytes. This is one-to-one in the sum and in the bytes, so that damage within one such
+    /// word is always seen; and it brings each bit down as well as up, so that damage close by, in the next
+    /// word, does not undo it.
     fn step(self, word: [u8; 8]) -> Self {
         let product = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(product ^ product >> 32)

@@ -12,13 +12,14 @@ mod queue;
 mod results;
 mod snapshot;
 mod stragglers;
+mod submission;
 mod tasks;
 mod workers;
 
 pub use events::{Event, Events, Names};
 
 use crate::wire::{
-    AttemptCounts, Error, ErrorCode, JobCounts, Reply, Request, Status, TaskStatus, Winner,
+    AttemptCounts, Error, ErrorCode, JobCounts, Quoted, Reply, Request, Status, TaskStatus, Winner,
     WorkerCounts,
 };
 use index::Index;
@@ -204,5 +205,8 @@ impl Master {
 }
 
 fn unknown_task(id: &str) -> Error {
-    Error::new(ErrorCode::KeyDoesNotExist, format!("no task {id:?}"))
+    Error::new(
+        ErrorCode::KeyDoesNotExist,
+        format!("no task {}", Quoted(id)),
+    )
 }

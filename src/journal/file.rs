@@ -90,9 +90,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Puts a snapshot in the place of a journal that has grown long. A kill at any point loses nothing. When it fails, `Ok` has why:
-    /// the journal goes on as it is, and it is tried again when it is twice as long. Errors: nobody knows what
-    /// a power loss would leave, so that nothing more may be acknowledged.
+    /// Puts a snapshot in the place of a journal that has grown long. A kill at any point loses nothing. When
+    /// it cannot be done, `Ok` has why: the journal goes on as it is, and it is tried again when it is twice
+    /// as long. Errors: nobody knows what a power loss would leave, so that nothing more may be acknowledged.
     pub fn compact_if_long(
         &mut self,
         service: &mut Service,

@@ -5,14 +5,14 @@ use super::events::Event;
 use super::jobs::Jobs;
 use super::tasks::{End, Fetched, Kind, TaskKey, TaskState};
 use super::workers::WorkerKey;
-use crate::wire::{Error, ErrorCode, Input, Reply, TaskReply, TaskSpec};
+use crate::wire::{Error, ErrorCode, Input, Quoted, Reply, TaskReply, TaskSpec};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 impl Master {
-    /// Hands a worker something to do, the first that applies: what it was assigned but does not run, the next task in
-    /// the queue, a backup of a straggler.
+    /// Hands a worker something to do, the first that applies: what it was assigned but does not run, the
+    /// next task in the queue, a backup of a straggler.
     pub(super) fn request_task<'a>(
         &'a mut self,
         worker_id: &str,
@@ -45,6 +45,7 @@ impl Master {
         runs: &HashSet<TaskKey>,
         timestamp: i64,
     ) -> Option<(TaskKey, u32)> {
+        self.workers.holdings(worker)?;
         let live = &mut self.workers.holdings_mut(worker).live;
         live.sweep_front(|assignment| self.jobs.live_number(assignment).is_some());
         let (key, number) = live
@@ -167,7 +168,10 @@ impl Master {
     ) -> Result<Reply<'a>, Error> {
         let refuse = |why| Err(Error::new(ErrorCode::PreconditionFailed, why));
         if failed_id == healthy_id {
-            return refuse(format!("worker {failed_id:?} cannot take over from itself"));
+            return refuse(format!(
+                "worker {} cannot take over from itself",
+                Quoted(failed_id)
+            ));
         }
         if self
             .workers
@@ -175,7 +179,8 @@ impl Master {
             .is_some_and(|worker| self.workers.has_failed(worker))
         {
             return refuse(format!(
-                "worker {healthy_id:?} has failed, and was not heard from since"
+                "worker {} has failed, and was not heard from since",
+                Quoted(healthy_id)
             ));
         }
         let mut moved = Vec::new();
@@ -214,7 +219,8 @@ impl Master {
         })
     }
 
-    /// Takes in a task that only the failed worker knew. That worker's run counts as attempt 1, fetched and lost.
+    /// Takes in a task that only the failed worker knew. That worker's run counts as attempt 1, fetched and
+    /// lost.
     fn take_in_lost(&mut self, spec: &TaskSpec<'_>, failed_id: &str) -> TaskKey {
         let key = self.take_in(spec);
         let failed = self.workers.find_or_add(failed_id);

@@ -1,5 +1,6 @@
 //! What happened, for the log: the master tells it, the shell prints it.
 
+use crate::wire::Quoted;
 use std::fmt;
 
 /// The most events of one request, and the most names in one of them, that are told one by one.
@@ -49,8 +50,8 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::WorkerJoined { worker } => write!(f, "worker {worker:?} joined"),
-            Self::WorkerBack { worker } => write!(f, "worker {worker:?} is back"),
+            Self::WorkerJoined { worker } => write!(f, "worker {} joined", Quoted(worker)),
+            Self::WorkerBack { worker } => write!(f, "worker {} is back", Quoted(worker)),
             Self::WorkerFailed {
                 worker,
                 silent_ms,
@@ -58,20 +59,21 @@ impl fmt::Display for Event {
             } => {
                 write!(
                     f,
-                    "worker {worker:?} failed: silent for {silent_ms} ms; queued again: {requeued}"
-                )
+                    "worker {} failed: silent for {silent_ms} ms",
+                    Quoted(worker)
+                )?;
+                write!(f, "; queued again: {requeued}")
             }
             Self::WorkerLeft { worker, requeued } => {
                 write!(
                     f,
-                    "worker {worker:?} left for good; queued again: {requeued}"
+                    "worker {} left for good; queued again: {requeued}",
+                    Quoted(worker)
                 )
             }
             Self::Reassigned { from, to, tasks } => {
-                write!(
-                    f,
-                    "tasks reassigned from worker {from:?} to {to:?}: {tasks}"
-                )
+                let (from, to) = (Quoted(from), Quoted(to));
+                write!(f, "tasks reassigned from worker {from} to {to}: {tasks}")
             }
             Self::TaskFailed {
                 task,
@@ -81,12 +83,17 @@ impl fmt::Display for Event {
             } => {
                 write!(
                     f,
-                    "task {task:?} failed on worker {worker:?}: {error:?}; queued again: {requeued}"
-                )
+                    "task {} failed on worker {}",
+                    Quoted(task),
+                    Quoted(worker)
+                )?;
+                write!(f, ": {}; queued again: {requeued}", Quoted(error))
             }
-            Self::TaskSkipped { task } => write!(f, "task {task:?} given up and skipped"),
-            Self::JobCompleted { job } => write!(f, "job {job:?} completed"),
-            Self::JobFailed { job, error } => write!(f, "job {job:?} failed: {error:?}"),
+            Self::TaskSkipped { task } => write!(f, "task {} given up and skipped", Quoted(task)),
+            Self::JobCompleted { job } => write!(f, "job {} completed", Quoted(job)),
+            Self::JobFailed { job, error } => {
+                write!(f, "job {} failed: {}", Quoted(job), Quoted(error))
+            }
         }
     }
 }
@@ -122,7 +129,7 @@ impl fmt::Display for Names {
             return f.write_str("nothing");
         }
         for (number, name) in self.listed.iter().enumerate() {
-            write!(f, "{}{name:?}", if number > 0 { ", " } else { "" })?;
+            write!(f, "{}{}", if number > 0 { ", " } else { "" }, Quoted(name))?;
         }
         if self.unlisted > 0 {
             write!(f, " and {} more", self.unlisted)?;

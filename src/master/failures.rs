@@ -5,7 +5,7 @@ use super::events::{Event, Names};
 use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
 use super::workers::{Assignment, Holdings, WorkerKey};
-use crate::wire::{Error, ErrorCode, Reply};
+use crate::wire::{Error, ErrorCode, Quoted, Reply};
 
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
@@ -31,10 +31,12 @@ impl Master {
 
     /// Forgets a worker that leaves for good. Errors: 20.
     pub(super) fn remove_worker(&mut self, id: &str) -> Result<Reply<'_>, Error> {
-        let worker = self
-            .workers
-            .find_known(id)
-            .ok_or_else(|| Error::new(ErrorCode::KeyDoesNotExist, format!("no worker {id:?}")))?;
+        let worker = self.workers.find_known(id).ok_or_else(|| {
+            Error::new(
+                ErrorCode::KeyDoesNotExist,
+                format!("no worker {}", Quoted(id)),
+            )
+        })?;
         self.fail_worker(worker, |worker, requeued| Event::WorkerLeft {
             worker,
             requeued,

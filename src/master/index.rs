@@ -1,4 +1,4 @@
-//! Names to dense numbers.
+//! Names to dense numbers, and dense numbers made dense again.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -93,4 +93,19 @@ impl Hasher for Spread {
     fn finish(&self) -> u64 {
         self.0
     }
+}
+
+/// Which of `count` numbers are not free.
+pub fn mark_used(count: usize, free: Vec<u32>) -> Vec<bool> {
+    let mut is_used = vec![true; count];
+    for number in free {
+        is_used[number as usize] = false;
+    }
+    is_used
+}
+
+/// Keeps the elements whose numbers are used.
+pub fn retain_used<T>(list: &mut Vec<T>, is_used: &[bool]) {
+    let mut is_used = is_used.iter();
+    list.retain(|_| is_used.next() == Some(&true));
 }

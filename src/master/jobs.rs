@@ -2,23 +2,13 @@
 
 use super::Master;
 use super::events::Event;
-use super::index::Index;
-use super::snapshot::{mark_used, retain_used};
+use super::index::{Index, mark_used, retain_used};
 use super::tasks::{Kind, Task, TaskKey, TaskState};
 use super::workers::Assignment;
 use crate::wire::{
-    Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Reply, TaskCounts, TaskSpec,
+    Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Quoted, Reply, TaskCounts,
 };
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::HashSet;
-
-/// The id of the job that holds the tasks taken in by `reassign`.
-pub const TAKEN_IN: &str = "";
-
-/// Ranks from here on are those of tasks never handed out, in task order; those below, of tasks queued
-/// again, first come first out.
-const NEVER_HANDED_OUT: u64 = 1 << 63;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -52,7 +42,7 @@ impl JobState {
 }
 
 impl Job {
-    fn new(id: &str, map_output: MapOutput, limits: Limits) -> Self {
+    pub fn new(id: &str, map_output: MapOutput, limits: Limits) -> Self {
         Self {
             id: id.into(),
             tasks: Vec::new(),
@@ -119,12 +109,6 @@ impl Job {
         (skipped as u64) < self.limits.max_skipped
     }
 
-    fn add_task(&mut self, kind: Kind, task: Task) {
-        self.counts[kind as usize][task.state as usize] += 1;
-        self.map_tasks += usize::from(kind == Kind::Map);
-        self.tasks.push(task);
-    }
-
     fn task_counts(&self, kind: Kind) -> TaskCounts {
         TaskCounts {
             idle: self.count(kind, TaskState::Idle),
@@ -135,7 +119,7 @@ impl Job {
     }
 
     /// Whether the job was submitted as `new` asks.
-    fn is_as_submitted(&self, new: &NewJob<'_>) -> bool {
+    pub fn is_as_submitted(&self, new: &NewJob<'_>) -> bool {
         self.limits == new.limits
             && self.map_output == new.map_output
             && self.reduce_tasks() == new.reduce_tasks as usize
@@ -166,6 +150,10 @@ pub struct Jobs {
 impl Jobs {
     pub fn find(&self, id: &str) -> Option<u32> {
         self.index.find(id, |job| &self.jobs[job as usize].id)
+    }
+
+    pub fn at(&self, number: u32) -> &Job {
+        &self.jobs[number as usize]
     }
 
     pub fn job(&self, key: TaskKey) -> &Job {
@@ -253,7 +241,7 @@ impl Jobs {
         (is_open != was_open).then_some(is_open)
     }
 
-    fn add(&mut self, job: Job) -> u32 {
+    pub fn add(&mut self, job: Job) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
             u32::try_from(self.jobs.len()).expect("memory ends before the numbers do")
         });
@@ -268,7 +256,7 @@ impl Jobs {
         number
     }
 
-    fn remove(&mut self, number: u32) -> Job {
+    pub fn remove(&mut self, number: u32) -> Job {
         let jobs = &self.jobs;
         self.index
             .remove(&jobs[number as usize].id, |job| &jobs[job as usize].id);
@@ -307,7 +295,25 @@ impl Jobs {
         }
     }
 
-    fn set_job_state(&mut self, number: u32, state: JobState) {
+    /// Makes room for `count` tasks.
+    pub fn reserve_tasks(&mut self, number: u32, count: usize) {
+        self.jobs[number as usize].tasks.reserve_exact(count);
+    }
+
+    /// Appends a task to a job: maps before reduces.
+    pub fn add_task(&mut self, number: u32, kind: Kind, task: Task) -> TaskKey {
+        let job = &mut self.jobs[number as usize];
+        let at = u32::try_from(job.tasks.len()).expect("memory ends before the numbers do");
+        job.counts[kind as usize][task.state as usize] += 1;
+        job.map_tasks += usize::from(kind == Kind::Map);
+        job.tasks.push(task);
+        TaskKey {
+            job: number,
+            task: at,
+        }
+    }
+
+    pub fn set_job_state(&mut self, number: u32, state: JobState) {
         let job = &mut self.jobs[number as usize];
         *self.counts.of(&job.state) -= 1;
         job.state = state;
@@ -331,105 +337,9 @@ pub fn lane_of(job: u32, kind: Kind) -> usize {
 }
 
 impl Master {
-    pub(super) fn submit_job<'a>(&mut self, new: NewJob<'a>) -> Result<Reply<'a>, Error> {
-        let exists = |what| Err(Error::new(ErrorCode::KeyAlreadyExists, what));
-        if new.job_id == TAKEN_IN {
-            return exists("job \"\" is the one of the tasks taken in by reassign".into());
-        }
-        if let Some(number) = self.jobs.find(&new.job_id) {
-            if !self.jobs.jobs[number as usize].is_as_submitted(&new) {
-                return exists(format!("job {:?} exists, and is another one", new.job_id));
-            }
-            let (map_tasks, reduce_tasks) = (new.tasks.len(), new.reduce_tasks as usize);
-            return Ok(Reply::JobSubmitted {
-                job_id: new.job_id,
-                map_tasks,
-                reduce_tasks,
-            });
-        }
-        let reduce_ids: Vec<Box<str>> = (0..new.reduce_tasks)
-            .map(|number| format!("{}-reduce-{number}", new.job_id).into())
-            .collect();
-        let mut ids = HashSet::with_capacity(new.tasks.len());
-        for id in new
-            .tasks
-            .iter()
-            .map(|task| &*task.id)
-            .chain(reduce_ids.iter().map(|id| &**id))
-        {
-            if self.find_task(id).is_some() || !ids.insert(id) {
-                return exists(format!("task {id:?} exists"));
-            }
-        }
-        drop(ids);
-
-        self.submitted = true;
-        let number = self
-            .jobs
-            .add(Job::new(&new.job_id, new.map_output, new.limits));
-        let count = new.tasks.len() + reduce_ids.len();
-        self.jobs.jobs[number as usize].tasks.reserve_exact(count);
-        self.tasks.reserve(count);
-        let reply = Reply::JobSubmitted {
-            job_id: new.job_id,
-            map_tasks: new.tasks.len(),
-            reduce_tasks: reduce_ids.len(),
-        };
-        for TaskSpec { id, chunk } in new.tasks {
-            self.add_task(number, Kind::Map, &id, Some(chunk.into_owned()));
-        }
-        for id in reduce_ids {
-            self.add_task(number, Kind::Reduce, &id, None);
-        }
-        let barrier_open = self.jobs.jobs[number as usize].is_open(Kind::Reduce);
-        self.queue
-            .set_open(lane_of(number, Kind::Reduce), barrier_open);
-        self.backups
-            .set_open(lane_of(number, Kind::Reduce), barrier_open);
-        self.complete_job_if_done(number);
-        Ok(reply)
-    }
-
-    /// Takes in a task that was never submitted, as one that has not been handed out yet.
-    pub(super) fn take_in(&mut self, spec: &TaskSpec<'_>) -> TaskKey {
-        self.submitted = true;
-        let number = self.jobs.find(TAKEN_IN).unwrap_or_else(|| {
-            let limits = Limits {
-                max_skipped: u64::MAX,
-                ..Limits::DEFAULT
-            };
-            self.jobs.add(Job::new(TAKEN_IN, MapOutput::Worker, limits))
-        });
-        self.jobs.set_job_state(number, JobState::Running);
-        self.add_task(
-            number,
-            Kind::Map,
-            &spec.id,
-            Some(spec.chunk.clone().into_owned()),
-        )
-    }
-
-    fn add_task(
-        &mut self,
-        job: u32,
-        kind: Kind,
-        id: &str,
-        chunk: Option<Box<serde_json::value::RawValue>>,
-    ) -> TaskKey {
-        let order = self.next_order;
-        self.next_order += 1;
-        let tasks = &mut self.jobs.jobs[job as usize];
-        let task = u32::try_from(tasks.tasks.len()).expect("memory ends before the numbers do");
-        tasks.add_task(kind, Task::new(id, chunk, order));
-        let key = TaskKey { job, task };
-        self.tasks.insert(id, key);
-        self.enter_queue(key, NEVER_HANDED_OUT | order);
-        key
-    }
-
     /// Completes a job when its last kind of task is done.
     pub(super) fn complete_job_if_done(&mut self, number: u32) {
-        let job = &self.jobs.jobs[number as usize];
+        let job = &self.jobs.at(number);
         if job.state == JobState::Running && job.unfinished(job.last_kind()) == 0 {
             self.end_job(number, JobState::Completed);
         }
@@ -437,7 +347,7 @@ impl Master {
 
     /// Ends a job; what is unfinished of it is not needed any more.
     pub(super) fn end_job(&mut self, number: u32, state: JobState) {
-        let id = &self.jobs.jobs[number as usize].id;
+        let id = &self.jobs.at(number).id;
         self.events.push(|| match &state {
             JobState::Failed { error } => Event::JobFailed {
                 job: id.clone(),
@@ -446,7 +356,7 @@ impl Master {
             JobState::Running | JobState::Completed => Event::JobCompleted { job: id.clone() },
         });
         self.jobs.set_job_state(number, state);
-        let job = &self.jobs.jobs[number as usize];
+        let job = &self.jobs.at(number);
         if job.unfinished(Kind::Map) + job.unfinished(Kind::Reduce) == 0 {
             return;
         }
@@ -460,7 +370,7 @@ impl Master {
 
     pub(super) fn job_status(&self, id: &str) -> Result<Reply<'_>, Error> {
         let number = self.jobs.find(id).ok_or_else(|| unknown_job(id))?;
-        let job = &self.jobs.jobs[number as usize];
+        let job = &self.jobs.at(number);
         Ok(Reply::JobStatusOk(JobStatus {
             job_id: &job.id,
             state: job.state.name(),
@@ -484,29 +394,8 @@ impl Master {
             }),
         }))
     }
-
-    pub(super) fn remove_job<'a>(&mut self, id: Cow<'a, str>) -> Result<Reply<'a>, Error> {
-        let number = self.jobs.find(&id).ok_or_else(|| unknown_job(&id))?;
-        for kind in [Kind::Map, Kind::Reduce] {
-            self.queue.clear(lane_of(number, kind));
-            self.backups.clear(lane_of(number, kind));
-        }
-        for task in &self.jobs.jobs[number as usize].tasks {
-            self.tasks.remove(&task.id, |key| &self.jobs.task(key).id);
-        }
-        for attempt in self
-            .jobs
-            .remove(number)
-            .tasks
-            .iter()
-            .flat_map(|task| &task.attempts)
-        {
-            self.workers.forget_attempt(attempt.worker);
-        }
-        Ok(Reply::JobRemoved { job_id: id })
-    }
 }
 
-fn unknown_job(id: &str) -> Error {
-    Error::new(ErrorCode::KeyDoesNotExist, format!("no job {id:?}"))
+pub fn unknown_job(id: &str) -> Error {
+    Error::new(ErrorCode::KeyDoesNotExist, format!("no job {}", Quoted(id)))
 }

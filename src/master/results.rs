@@ -5,7 +5,7 @@ use super::events::{Event, Names};
 use super::jobs::JobState;
 use super::tasks::{Attempt, End, Kind, TaskKey, TaskResult, TaskState};
 use super::workers::Assignment;
-use crate::wire::{Error, ErrorCode, Json, LostInput, Reply, read_array};
+use crate::wire::{Error, ErrorCode, Json, LostInput, Quoted, Reply, read_array};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -165,7 +165,9 @@ impl Master {
         let worker = self.workers.find(worker_id);
         self.jobs.task(key).given(*attempt, worker).ok_or_else(|| {
             let text = format!(
-                "worker {worker_id:?} was never given attempt {attempt} of task {task_id:?}"
+                "worker {} was never given attempt {attempt} of task {}",
+                Quoted(worker_id),
+                Quoted(task_id)
             );
             Error::new(ErrorCode::PreconditionFailed, text)
         })
@@ -191,7 +193,8 @@ impl Master {
                 }
                 _ => {
                     return malformed(format!(
-                        "field \"lost_inputs\" must name maps of the reduce's job, and {task_id:?} is none"
+                        "field \"lost_inputs\" must name maps of the reduce's job, and {} is none",
+                        Quoted(task_id)
                     ));
                 }
             }
@@ -208,9 +211,7 @@ fn split(output: &RawValue, partitions: usize) -> Result<Box<[(u32, u32)]>, Erro
             format!("field \"output\" must be a list of {partitions} elements, one per partition");
         Error::new(ErrorCode::MalformedRequest, text)
     };
-    let elements = read_array(output)
-        .filter(|elements| elements.len() == partitions)
-        .ok_or_else(wrong)?;
+    let elements = read_array(output, partitions).ok_or_else(wrong)?;
     let text = output.get();
     let place = |element: &RawValue| {
         let start = element.get().as_ptr() as usize - text.as_ptr() as usize;

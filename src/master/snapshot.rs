@@ -72,18 +72,3 @@ impl Master {
         self.workers.sort_holdings();
     }
 }
-
-/// Which of `count` numbers are not free.
-pub fn mark_used(count: usize, free: Vec<u32>) -> Vec<bool> {
-    let mut is_used = vec![true; count];
-    for number in free {
-        is_used[number as usize] = false;
-    }
-    is_used
-}
-
-/// Keeps the elements whose numbers are used.
-pub fn retain_used<T>(list: &mut Vec<T>, is_used: &[bool]) {
-    let mut is_used = is_used.iter();
-    list.retain(|_| is_used.next() == Some(&true));
-}

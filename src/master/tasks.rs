@@ -9,6 +9,7 @@ use super::events::Event;
 use super::jobs::JobState;
 use super::queue::Rank;
 use super::workers::{Assignment, WorkerKey};
+use crate::wire::Quoted;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -337,7 +338,8 @@ impl Master {
         self.set_state(key, state);
     }
 
-    /// Gives up an unfinished task that has no live attempt and has reached its limits: skips it, or fails its job by it.
+    /// Gives up an unfinished task that has no live attempt and has reached its limits: skips it, or fails its
+    /// job by it.
     pub(super) fn give_up_if_exhausted(&mut self, key: TaskKey) -> bool {
         let job = self.jobs.job(key);
         let task = self.jobs.task(key);
@@ -356,7 +358,10 @@ impl Master {
         }
         let error = match &task.error {
             Some(error) if task.failures >= limits.max_failures => error.clone(),
-            _ => format!("task {:?} was lost {} times", task.id, task.losses).into(),
+            _ => match task.losses {
+                1 => format!("task {} was lost once", Quoted(&task.id)).into(),
+                losses => format!("task {} was lost {losses} times", Quoted(&task.id)).into(),
+            },
         };
         self.finish(key, TaskState::Failed);
         self.end_job(key.job, JobState::Failed { error });

@@ -1,7 +1,6 @@
 //! The workers: who is known, when each was last heard, and which tasks concern it (protocol, section 5).
 
-use super::index::Index;
-use super::snapshot::{mark_used, retain_used};
+use super::index::{Index, mark_used, retain_used};
 use super::tasks::TaskKey;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;

@@ -1,22 +1,27 @@
 //! What can be asked of the master: one variant a message type, one row of [`Request::read`] for its fields.
 
-use super::Error;
 use super::ErrorCode;
 use super::fields::{Field, Fields, read_element, read_integer, read_string};
+use super::{Error, Quoted};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 /// Opaque JSON, a chunk or an output: its text as it came, on one line.
 pub type Json<'a> = Cow<'a, RawValue>;
 
 /// The most reduce tasks that a job may have.
-pub const MAX_REDUCE_TASKS: i64 = 1_000_000;
+pub const MAX_REDUCE_TASKS: u32 = 1_000_000;
 
-/// A request, with every field checked that can be checked without looking at the master's state. Times and durations are
-/// in ms; the sections of the protocol are 5 (workers) and 6 (jobs and tasks).
+/// The most memory that the names of a job's reduce tasks may take, in bytes: each holds the job's id, and a
+/// long one would fill any memory.
+const MAX_REDUCE_NAME_BYTES: usize = 1 << 30;
+
+/// A request, with every field checked that can be checked without looking at the master's state. Times and
+/// durations are in ms; the sections of the protocol are 5 (workers) and 6 (jobs and tasks).
 #[derive(Debug)]
 pub enum Request<'a> {
     Init {
@@ -217,7 +222,11 @@ impl<'a> Request<'a> {
                 job_id: fields.string(F::JobId)?,
             },
             unknown => {
-                let text = format!("unknown type {unknown:?}; known are {}", TYPES.join(", "));
+                let text = format!(
+                    "unknown type {}; known are {}",
+                    Quoted(unknown),
+                    TYPES.join(", ")
+                );
                 return Err(Error::new(ErrorCode::NotSupported, text));
             }
         })
@@ -257,15 +266,19 @@ impl<'a> NewJob<'a> {
                 fields.if_given(field, |fields, field| fields.required(field, what, read))?;
             Ok(given.map_or(default, i64::unsigned_abs))
         };
+        let job_id = fields.string(Field::JobId)?;
         Ok(Self {
-            job_id: fields.string(Field::JobId)?,
             tasks: read_tasks(fields, Field::Tasks)?,
             reduce_tasks: fields
                 .if_given(Field::ReduceTasks, |fields, field| {
-                    fields.required(field, "a count of at most 1,000,000", |value| {
-                        let count =
-                            read_integer(value).filter(|count| *count <= MAX_REDUCE_TASKS)?;
-                        u32::try_from(count).ok()
+                    let what = "a count of at most 1,000,000, with names of at most 1 GiB in all";
+                    fields.required(field, what, |value| {
+                        let count = usize::try_from(read_integer(value)?).ok()?;
+                        let name_bytes = job_id.len() + "-reduce-".len();
+                        let is_small = count.checked_mul(name_bytes)? <= MAX_REDUCE_NAME_BYTES;
+                        u32::try_from(count)
+                            .ok()
+                            .filter(|count| *count <= MAX_REDUCE_TASKS && is_small)
                     })
                 })?
                 .unwrap_or(0),
@@ -287,6 +300,7 @@ impl<'a> NewJob<'a> {
                 max_losses: limit(Field::MaxLosses, Limits::DEFAULT.max_losses, 1)?,
                 max_skipped: limit(Field::MaxSkipped, Limits::DEFAULT.max_skipped, 0)?,
             },
+            job_id,
         })
     }
 }
@@ -392,8 +406,13 @@ fn read_lost_inputs<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<LostInp
     )
 }
 
-/// The elements of an array as they came, each with its place in the array's text, in bytes; `None` where it
-/// is no array.
-pub fn read_array(value: &RawValue) -> Option<Vec<&RawValue>> {
-    read_list(value, Some)
+/// The elements of an array of exactly `count` as they came; `None` for anything else, found out as soon as
+/// there are more.
+pub fn read_array(value: &RawValue, count: usize) -> Option<Vec<&RawValue>> {
+    let left = Cell::new(count);
+    let elements = read_list(value, |element| {
+        left.set(left.get().checked_sub(1)?);
+        Some(element)
+    })?;
+    (left.get() == 0).then_some(elements)
 }
