@@ -3,6 +3,8 @@
 
 #[path = "journal/clients.rs"]
 mod clients;
+#[path = "journal/compaction.rs"]
+mod compaction;
 #[path = "journal/conversation.rs"]
 mod conversation;
 #[path = "journal/damage.rs"]
@@ -11,6 +13,8 @@ mod damage;
 mod kept;
 #[path = "journal/kills.rs"]
 mod kills;
+#[path = "journal/limits.rs"]
+mod limits;
 #[path = "journal/node.rs"]
 mod node;
 #[path = "cluster/random.rs"]

@@ -181,6 +181,11 @@ fn count_words(task: &Value) -> Value {
     json!(sums)
 }
 
+/// Every second job is removed once its result was right.
+fn is_kept(job: u64) -> bool {
+    job % 2 == 1
+}
+
 /// Submits one job after the other, sees that each result is right, and removes every second job. It never stops asking
 /// for those it has kept.
 pub struct Submitter {
@@ -234,57 +239,50 @@ impl Submitter {
         })
     }
 
-    fn ask_for(&self, job: u64) -> Value {
+    fn ask_for(job: u64) -> Value {
         json!({"type": "job_status", "job_id": job.to_string()})
     }
 
     /// An earlier job: every second one is there, and the others are not.
-    fn check_earlier(&self, job: u64, reply: &Value) {
-        let is_kept = job % 2 == 1;
-        let state = if is_kept {
-            &reply["state"]
+    fn check_earlier(job: u64, reply: &Value) {
+        if is_kept(job) {
+            assert_eq!(reply["state"], "completed", "job {job}: {reply}");
         } else {
-            &reply["code"]
-        };
-        let expected = if is_kept {
-            json!("completed")
-        } else {
-            json!(20)
-        };
-        assert_eq!(*state, expected, "job {job}: {reply}");
+            assert_eq!(reply["code"], 20, "job {job}: {reply}");
+        }
     }
 
     fn next(&mut self, reply: &Value) -> Value {
         let last = self.jobs;
         match reply["type"].as_str() {
             Some("init_ok") => self.submit(),
-            Some("job_submitted" | "job_removed") => self.ask_for(last),
+            Some("job_submitted" | "job_removed") => Self::ask_for(last),
             Some("error" | "job_status_ok") => {
                 let job = self.asked["body"]["job_id"]
                     .as_str()
                     .expect("it has asked for one");
                 let job: u64 = job.parse().expect("it has chosen a number");
                 if job != last || self.asked["body"]["type"] == "remove_job" {
-                    self.check_earlier(job, reply);
-                    return self.ask_for(last);
+                    Self::check_earlier(job, reply);
+                    return Self::ask_for(last);
                 }
-                if reply["code"] == 20 && last % 2 == 0 {
+                if reply["code"] == 20 && !is_kept(last) {
                     // It is removed, and that was the end of it.
                     return self.go_on();
                 }
                 match reply["state"].as_str() {
                     Some("running") => {
                         let earlier = 1 + self.random.below(last);
-                        self.ask_for(earlier)
+                        Self::ask_for(earlier)
                     }
                     Some("completed") => {
                         assert_eq!(reply["outputs"], self.expected, "job {last}");
                         self.work.borrow_mut().jobs_verified += 1;
-                        if last % 2 == 0 {
-                            json!({"type": "remove_job", "job_id": last.to_string()})
-                        } else {
+                        if is_kept(last) {
                             self.work.borrow_mut().jobs_kept += 1;
                             self.go_on()
+                        } else {
+                            json!({"type": "remove_job", "job_id": last.to_string()})
                         }
                     }
                     _ => panic!("to {}: {reply}", self.asked),

@@ -10,7 +10,7 @@ const WORKERS: [&str; 5] = ["w1", "w2", "", "w\u{0}3", "é\"\\\n\u{1f980}"];
 
 const JOBS: [&str; 4] = ["a", "b", "\u{0}", "jöb \"\u{2028}\u{10ffff}\""];
 
-/// Opaque JSON, which has to come back as it went in. Some of it cannot be held by any type of serde_json's.
+/// Opaque JSON, which has to come back as it went in. Some of it no number or string can hold.
 const OPAQUE: [&str; 14] = [
     "null",
     "1e400",

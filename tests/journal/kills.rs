@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 const KILLS: u64 = 100;
 const WORKERS: usize = 6;
 
+/// A node that answers nothing for so long has stopped.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running node. Its replies arrive as they are written, and what was written before a kill arrives after it.
 struct Life {
     child: Child,
@@ -89,23 +92,25 @@ impl Cluster {
             .values()
             .map(|client| client.asked().clone())
             .collect();
-        asked.iter().for_each(|message| life.send(message));
+        for message in &asked {
+            life.send(message);
+        }
         let mut end = None;
         while time.is_some() || !self.clients.values().all(|client| client.is_done()) {
             let left = match end {
-                None => Duration::from_mins(1),
+                None => PATIENCE,
                 Some(end) => match Instant::checked_duration_since(&end, Instant::now()) {
                     None => return,
                     Some(left) => left,
                 },
             };
             match life.replies.recv_timeout(left) {
-                Ok(line) => {
+                Ok(reply) => {
                     end = end.or(time.map(|time| Instant::now() + time));
-                    life.send(&self.hear(&line));
+                    life.send(&self.hear(&reply));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    assert!(end.is_some(), "the node does not answer")
+                    assert!(end.is_some(), "the node does not answer");
                 }
                 Err(RecvTimeoutError::Disconnected) => panic!("the node has ended by itself"),
             }
@@ -160,10 +165,10 @@ fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
     let work = work.borrow();
     let status = json!({"src": "auditor", "body": {"type": "status"}});
     life.send(&status);
-    let mut lines = life.replies.iter();
-    let is_status = |line: &String| line.contains("\"auditor\"");
-    let line = lines.find(is_status).expect("the node answers");
-    let status: Value = serde_json::from_str(&line).expect("a reply is a line of JSON");
+    let mut replies = life.replies.iter();
+    let is_status = |reply: &String| reply.contains("\"auditor\"");
+    let reply = replies.find(is_status).expect("the node answers");
+    let status: Value = serde_json::from_str(&reply).expect("a reply is a line of JSON");
     assert_eq!(
         status["body"]["attempts"],
         json!({

@@ -71,10 +71,15 @@ impl Node {
         }
     }
 
-    /// Sends a message and waits for its reply, a line; empty when the node has ended instead.
-    pub fn ask(&mut self, message: &str) -> String {
+    /// Sends a message.
+    pub fn send(&mut self, message: &str) {
         // A node that has ended does not read on. Its missing reply tells.
         let _ = writeln!(self.stdin, "{message}");
+    }
+
+    /// Sends a message and waits for its reply, a line; empty when the node has ended instead.
+    pub fn ask(&mut self, message: &str) -> String {
+        self.send(message);
         let mut reply = String::new();
         let _ = self.stdout.read_line(&mut reply);
         reply

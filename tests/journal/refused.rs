@@ -163,7 +163,9 @@ fn of_many_nodes_started_at_once_one_gets_the_journal() {
             .iter_mut()
             .map(|node| node.ask(r#"{"type": "status"}"#));
         assert_eq!(replies.filter(|reply| !reply.is_empty()).count(), 1);
-        nodes.into_iter().for_each(|node| _ = node.kill());
+        for node in nodes {
+            node.kill();
+        }
     }
 }
 

@@ -11,7 +11,8 @@ const MESSAGES: usize = 150;
 /// Has the same said to a node that is killed and compacted at random, and to one that never is.
 fn converse(seed: u64) {
     let mut random = Random::new(!seed);
-    let [kills, compactions] = [0, 0].map(|_| [0, 1, 5, 40][random.below(4) as usize]);
+    let mut percent = || [0, 1, 5, 40][usize::from(random.next().to_le_bytes()[0] % 4)];
+    let (kills, compactions) = (percent(), percent());
     let mut conversation = Conversation::new(seed);
     let mut killed = Restartable::new();
     let mut unkilled = Unkilled::new();
@@ -45,4 +46,46 @@ fn replies_go_on_as_if_the_node_had_never_been_killed() {
         Ok(seed) => converse(seed.parse().expect("SEED is a number")),
         Err(_) => (0..CONVERSATIONS).for_each(converse),
     }
+}
+
+/// The law of the grace, in a case that can be read.
+#[test]
+fn a_worker_not_heard_since_a_recovery_is_timed_from_the_first_check_that_sees_it() {
+    let heartbeat = |worker: &str, timestamp: i64| {
+        format!(r#"{{"type": "heartbeat", "worker_id": "{worker}", "timestamp": {timestamp}}}"#)
+    };
+    let check =
+        |now: i64| format!(r#"{{"type": "check_failures", "timeout_ms": 100, "now": {now}}}"#);
+    let failed = |workers: &str| {
+        format!("{{\"type\": \"failures_detected\", \"failed_workers\": [{workers}]}}\n")
+    };
+    let mut node = Restartable::new();
+    for worker in ["silent", "heard", "late", "ahead", "failed"] {
+        node.say(&heartbeat(worker, 0));
+    }
+    node.say(&heartbeat("ahead", 1_500));
+    for worker in ["silent", "heard", "late", "ahead"] {
+        node.say(&heartbeat(worker, 150));
+    }
+    assert_eq!(node.say(&check(200)), failed(r#""failed""#));
+    // It was down for a long time. A second kill changes nothing.
+    node = node.restarted().restarted();
+    node.say(&heartbeat("heard", 950));
+    node.say(&heartbeat("late", 50));
+    // One that was heard is timed as ever, by the latest time heard; the others from here on.
+    assert_eq!(node.say(&check(1_000)), failed(r#""late""#));
+    assert_eq!(node.say(&check(1_050)), failed(r#""late""#));
+    assert_eq!(node.say(&check(1_051)), failed(r#""heard", "late""#));
+    assert_eq!(node.say(&check(1_100)), failed(r#""heard", "late""#));
+    let all_but_one = failed(r#""silent", "heard", "late", "failed""#);
+    assert_eq!(node.say(&check(1_101)), all_but_one);
+    // A time from before the kill that is later than the check counts on.
+    assert_eq!(node.say(&check(1_600)), all_but_one);
+    let all = failed(r#""silent", "heard", "late", "ahead", "failed""#);
+    assert_eq!(node.say(&check(1_601)), all);
+    // The next recovery gives the grace again, and a snapshot keeps what is left of it.
+    node = node.restarted();
+    node.compact();
+    assert_eq!(node.say(&check(9_000)), failed(""));
+    assert_eq!(node.say(&check(9_101)), all);
 }

@@ -104,7 +104,7 @@ impl Unkilled {
     fn follow(&mut self, request: Request, answer: &Answer) {
         match (&*request.kind, request.worker_id) {
             ("heartbeat" | "request_task" | "complete_task" | "fail_task", Some(id)) => {
-                self.hear(id, request.timestamp);
+                self.hear(&id, request.timestamp);
             }
             ("remove_worker", Some(id)) => _ = self.workers.remove(&id),
             ("reassign", _) if !answer.reassigned_tasks.is_empty() => {
@@ -115,14 +115,14 @@ impl Unkilled {
         }
     }
 
-    fn hear(&mut self, id: String, timestamp: Option<i64>) {
-        let worker = self.workers.entry(id.clone()).or_default();
+    fn hear(&mut self, id: &str, timestamp: Option<i64>) {
+        let worker = self.workers.entry(id.to_owned()).or_default();
         worker.last_heartbeat = worker.last_heartbeat.max(timestamp);
         worker.in_grace = false;
         // The node without a journal does not know the later time that the grace gave to a failed one.
         if std::mem::take(&mut worker.has_failed) {
             let last_heartbeat = worker.last_heartbeat.expect("it was just heard");
-            self.heartbeat(&id, last_heartbeat);
+            self.heartbeat(id, last_heartbeat);
         }
     }
 }
