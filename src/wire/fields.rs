@@ -2,6 +2,7 @@
 
 use super::{Error, ErrorCode, Request};
 use serde::Deserialize;
+use serde::de::value::BytesDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -43,6 +44,30 @@ pub enum Field {
     /// Any other: skipped.
     #[serde(other)]
     Unknown,
+}
+
+/// A key of a JSON object. Its escapes may be ones that no text has (half of a surrogate pair): it is still the
+/// key of a JSON object, and of no field. So it is read as bytes.
+struct Key(Field);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Key, E> {
+                Field::deserialize(BytesDeserializer::new(key)).map(Key)
+            }
+        }
+
+        deserializer.deserialize_bytes(KeyVisitor)
+    }
 }
 
 /// The fields of one JSON object, as text. Of a field given twice the last one counts.
@@ -251,7 +276,7 @@ impl<'a> Visitor<'a> for ObjectReader<'_, 'a> {
         let Self { message, depth } = self;
         // Whether there are fields besides `src`, which would be the envelope's own if a body follows.
         let mut has_fields = false;
-        while let Some(field) = map.next_key::<Field>()? {
+        while let Some(Key(field)) = map.next_key()? {
             match (depth, field) {
                 (Depth::Top { any_body }, Field::Body) => {
                     if has_fields {
