@@ -9,6 +9,7 @@
 mod allocations;
 mod baseline;
 mod heartbeats;
+mod journal;
 mod process;
 mod reduces;
 mod replies;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use table::Row;
 
 /// What is measured, by name. A new row goes into the section that shares its set-up, or into one of its own.
-const SECTIONS: [(&str, Section); 10] = [
+const SECTIONS: [(&str, Section); 11] = [
     ("heartbeats", heartbeats::rows),
     ("orders", heartbeats::orders),
     ("allocations", allocations::rows),
@@ -35,6 +36,7 @@ const SECTIONS: [(&str, Section); 10] = [
     ("flatness", tasks::flatness),
     ("reduces", reduces::rows),
     ("replies", replies::rows),
+    ("journal", journal::rows),
 ];
 
 type Section = fn(&Bench) -> io::Result<Vec<Row>>;

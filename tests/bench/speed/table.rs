@@ -19,6 +19,8 @@ pub struct Row {
 pub enum Target {
     AtMost(f64, Unit),
     AtLeast(f64, Unit),
+    /// Nothing: it is told for its own sake.
+    None(Unit),
 }
 
 /// What a value counts.
@@ -52,16 +54,18 @@ impl Measured {
 }
 
 impl Target {
-    fn is_met_by(self, value: f64) -> bool {
-        match self {
+    fn verdict(self, value: f64) -> &'static str {
+        let is_met = match self {
             Self::AtMost(most, _) => value <= most,
             Self::AtLeast(least, _) => value >= least,
-        }
+            Self::None(_) => return "-",
+        };
+        if is_met { "met" } else { "MISSED" }
     }
 
     fn unit(self) -> Unit {
         match self {
-            Self::AtMost(_, unit) | Self::AtLeast(_, unit) => unit,
+            Self::AtMost(_, unit) | Self::AtLeast(_, unit) | Self::None(unit) => unit,
         }
     }
 }
@@ -71,6 +75,7 @@ impl fmt::Display for Target {
         match self {
             Self::AtMost(most, unit) => write!(f, "≤ {most}{unit}"),
             Self::AtLeast(least, unit) => write!(f, "≥ {least}{unit}"),
+            Self::None(_) => f.write_str("none"),
         }
     }
 }
@@ -101,15 +106,14 @@ impl Row {
     fn cells(&self) -> [String; 6] {
         let (measured, verdict) = match &self.measured {
             Measured::Value(value, behind) => {
-                let met = if self.target.is_met_by(*value) {
-                    "met"
-                } else {
-                    "MISSED"
-                };
+                let verdict = self.target.verdict(*value);
                 let unit = self.target.unit();
                 let digits = unit.digits();
                 let separator = if behind.is_empty() { "" } else { ": " };
-                (format!("{value:.digits$}{unit}{separator}{behind}"), met)
+                (
+                    format!("{value:.digits$}{unit}{separator}{behind}"),
+                    verdict,
+                )
             }
             Measured::Missing(why) => (format!("not measured: {why}"), "-"),
         };

@@ -1,0 +1,178 @@
+//! What a journal costs: beside the heartbeats, before the tasks' replies, and when a node starts from it.
+
+use super::Bench;
+use super::process::{Session, file_to_file, node};
+use super::table::{Rounds, Row, Target, Unit, thousands};
+use super::workload::{
+    INIT, Order, chunk, complete_task, heartbeats, request_task, submit_job, task, worker,
+};
+use mapreduce_master::journal::{HEADER, Recorder, recover};
+use mapreduce_master::node::Node;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::time::Instant;
+
+/// How many cycles of `request_task` and `complete_task` are sent together, and synced together.
+const CYCLES_AT_ONCE: usize = 50;
+
+/// A journal beside each heartbeat, and before the replies about tasks.
+pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
+    let count = bench.scaled(1_000_000);
+    let input = [INIT, &heartbeats(count, 1_000, Order::Normal)].concat();
+    let input = bench.scratch.file("journaled", &input)?;
+    let output = bench.scratch.path("replies");
+    let path = bench.scratch.path("journal");
+    let rounds = Rounds::run(bench.rounds(), || {
+        let mut times = vec![file_to_file(&mut node(), &input, &output)?];
+        for sync in ["batch", "never"] {
+            let mut node = node();
+            node.arg("--journal")
+                .arg(&path)
+                .args(["--journal-sync", sync]);
+            times.push(file_to_file(&mut node, &input, &output)?);
+            fs::remove_file(&path)?;
+        }
+        Ok(times)
+    })?;
+    let what = format!("{} heartbeats with a journal", thousands(count));
+    let mut rows = vec![
+        Row {
+            what: what.clone(),
+            against: "without",
+            target: Target::AtMost(1.5, Unit::Times),
+            measured: rounds.ratio((1, count), (0, count)),
+            how: "file to file, whole process",
+        },
+        Row {
+            what: format!("{what}, --journal-sync never"),
+            against: "without",
+            target: Target::AtMost(1.4, Unit::Times),
+            measured: rounds.ratio((2, count), (0, count)),
+            how: "file to file, whole process",
+        },
+    ];
+    rows.push(synced_cycles(bench)?);
+    rows.extend(recovery(bench)?);
+    Ok(rows)
+}
+
+/// Batches of cycles, each acknowledged when it is on the disk, against writing and syncing as many bytes.
+fn synced_cycles(bench: &Bench) -> io::Result<Row> {
+    let batches = bench.scaled(1_000) / 5;
+    let tasks = batches * CYCLES_AT_ONCE;
+    let path = bench.scratch.path("journal");
+    let mut cycles = Vec::new();
+    for batch in 0..batches {
+        let mut input = Vec::new();
+        for number in batch * CYCLES_AT_ONCE..(batch + 1) * CYCLES_AT_ONCE {
+            request_task(&mut input, &worker(0));
+            complete_task(&mut input, &worker(0), &task(number), "1");
+        }
+        cycles.push(input);
+    }
+    let rounds = Rounds::run(bench.few_rounds(), || {
+        let mut session = Session::start(node().arg("--journal").arg(&path))?;
+        let mut job = Vec::new();
+        submit_job(&mut job, (0..tasks).map(chunk), 0);
+        session.exchange(&job, "job_submitted")?;
+        let started = Instant::now();
+        for input in &cycles {
+            session.exchange(input, "\"accepted\": true")?;
+        }
+        let node = started.elapsed();
+        session.finish()?;
+        fs::remove_file(&path)?;
+
+        let started = Instant::now();
+        let mut file = File::create(&path)?;
+        for input in &cycles {
+            file.write_all(input)?;
+            file.sync_data()?;
+        }
+        let disk = started.elapsed();
+        fs::remove_file(&path)?;
+        Ok([node, disk])
+    })?;
+    Ok(Row {
+        what: format!("{CYCLES_AT_ONCE} cycles of request_task and complete_task, synced together"),
+        against: "one fdatasync of as many bytes",
+        target: Target::None(Unit::Times),
+        measured: rounds.ratio((0, batches), (1, batches)),
+        how: "pipes, wall; disks differ",
+    })
+}
+
+/// A node that starts from a journal, and from a snapshot.
+fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
+    let count = bench.scaled(1_000_000);
+    let path = bench.scratch.path("journal");
+    // Few workers, so that the journal is not compacted under way, and every record is read again.
+    let records = journal_of(&heartbeats(count, 1_000, Order::Normal))?;
+    let input = bench
+        .scratch
+        .file("recovered", &heartbeats(count, 1_000, Order::Normal))?;
+    let output = bench.scratch.path("replies");
+    let nothing = bench.scratch.file("nothing", b"")?;
+    let rounds = Rounds::run(bench.rounds(), || {
+        fs::write(&path, &records)?;
+        let recovery = file_to_file(node().arg("--journal").arg(&path), &nothing, &output)?;
+        let answers = file_to_file(&mut node(), &input, &output)?;
+        Ok([recovery, answers])
+    })?;
+    let mut rows = vec![Row {
+        what: format!("recovery of {} records", thousands(count)),
+        against: "answering them",
+        target: Target::AtMost(2.0, Unit::Times),
+        measured: rounds.ratio((0, count), (1, count)),
+        how: "file to file, whole process",
+    }];
+
+    let mut state = heartbeats(count, count, Order::Normal);
+    submit_job(&mut state, (0..count).map(chunk), 0);
+    let records = journal_of(&state)?;
+    let snapshot = Rounds::run(1, || {
+        let mut recovery = recover(&records[..]).map_err(io::Error::other)?;
+        let started = Instant::now();
+        let snapshot = Recorder::snapshot(&mut recovery.service)?;
+        let written = started.elapsed();
+        let started = Instant::now();
+        recover(&snapshot.records[..]).map_err(io::Error::other)?;
+        Ok([written, started.elapsed()])
+    })?;
+    let state = format!("{0} workers and {0} tasks", thousands(count));
+    for (place, what) in ["a snapshot of", "recovery from a snapshot of"]
+        .into_iter()
+        .enumerate()
+    {
+        rows.push(Row {
+            what: format!("{what} {state}"),
+            against: "",
+            target: Target::None(Unit::Seconds),
+            measured: snapshot.seconds(place),
+            how: "in this process, wall, memory to memory",
+        });
+    }
+    Ok(rows)
+}
+
+/// The journal of a node that was sent `input`, uncompacted.
+fn journal_of(input: &[u8]) -> io::Result<Vec<u8>> {
+    let new = recover(io::empty()).map_err(io::Error::other)?;
+    let mut node = Node::recovered(new, true);
+    let mut journal = Vec::new();
+    for piece in input.chunks(64 << 10) {
+        node.feed(piece);
+        while node.answer_some() {
+            node.replies.clear();
+        }
+        node.replies.clear();
+        if let Some(recorder) = &mut node.recorder {
+            journal.append(&mut recorder.records);
+        }
+    }
+    assert!(
+        journal.starts_with(HEADER.as_bytes()),
+        "a journal starts with its header"
+    );
+    Ok(journal)
+}
