@@ -93,7 +93,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
                 let known = recovery.service.master.summary();
                 let _ = writeln!(
                     log,
-                    "journal: recovered {known} from {records} records in {elapsed:.1?}"
+                    "journal: recovered in {elapsed:.1?} from {records} records; {known}"
                 );
             }
             (Node::recovered(recovery, options.quiet), Some(journal))

@@ -147,7 +147,7 @@ impl Master {
             failed: failed_jobs,
         } = self.jobs.counts();
         format!(
-            "{} workers and {} jobs",
+            "workers: {}, jobs: {}",
             healthy + failed,
             running + completed + failed_jobs
         )
