@@ -109,8 +109,8 @@ impl Failure {
             said.len()
         );
         let last = &said[said.len().saturating_sub(MOST_PRINTED)..];
-        for (Input::Message(line) | Input::Noise(line), reply) in last {
-            let _ = writeln!(report, "  {line}\n    {reply}");
+        for (input, reply) in last {
+            let _ = writeln!(report, "  {input}\n    {reply}");
         }
         let _ = write!(
             report,
@@ -150,6 +150,9 @@ fn safety_under_faults_and_liveness_after_them() {
                 for (rule, hits) in cluster.witness.coverage() {
                     *coverage.entry(rule).or_default() += hits;
                 }
+                for (input, _) in &cluster.witness.transcript {
+                    *coverage.entry(input.kind().to_owned()).or_default() += 1;
+                }
             }
             Err(failure) => {
                 *broken.entry(failure.violation.law).or_default() += 1;
@@ -179,8 +182,13 @@ fn safety_under_faults_and_liveness_after_them() {
     }
 }
 
-/// What has to happen somewhere in the runs, by the names of the model's rules. A simulation in which it does not is too tame.
+/// What has to happen somewhere in the runs: kinds of input, and rules of the model by their names. A simulation in
+/// which it does not is too tame.
 const WORKLOAD: &[&str] = &[
+    "noise",
+    "crash of the master",
+    "crash of the master, compacted",
+    "crash of the master in an answer",
     "accepted after an output was lost",
     "accepted again after its output was lost",
     "accepted from a failed attempt",

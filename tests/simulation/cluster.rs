@@ -214,12 +214,16 @@ impl Cluster {
             }
             Event::Request(actor, line) if self.network.reaches(actor) => {
                 self.make_noise(&line)?;
-                self.say(actor, &line)?;
+                if self.random.per_mille(self.options.master_crash / 4) {
+                    self.witness.say(Input::CrashAt(line))?;
+                } else {
+                    self.say(actor, &line)?;
+                }
             }
             Event::Reply(actor, reply) if self.network.reaches(actor) => self.receive(actor, reply),
             Event::Request(..) | Event::Reply(..) => {}
             Event::Calamity => {
-                self.strike();
+                self.strike()?;
                 self.network.plan(CALAMITY_MS, Event::Calamity);
             }
         }
@@ -320,7 +324,11 @@ impl Cluster {
         Ok(())
     }
 
-    fn strike(&mut self) {
+    fn strike(&mut self) -> Result<(), Violation> {
+        if self.random.per_mille(self.options.master_crash) {
+            let compacts = self.random.per_mille(500);
+            self.witness.say(Input::Crash { compacts })?;
+        }
         let number = self.random.below(self.workers.len());
         let Self {
             options,
@@ -357,6 +365,7 @@ impl Cluster {
             }
             self.send(Actor::Worker(number), &body);
         }
+        Ok(())
     }
 }
 

@@ -23,7 +23,10 @@ pub struct Ledger {
 
 pub struct Worker {
     pub id: String,
+    /// Nothing if it was not heard since the master was started.
     pub last_heartbeat: Option<i64>,
+    /// The latest that was heard of it before that.
+    pub heard_before: Option<i64>,
     pub failed: bool,
 }
 
@@ -79,6 +82,16 @@ impl Task {
             .zip(&self.attempts)
             .filter(|(_, attempt)| attempt.worker == worker)
             .last()
+    }
+
+    /// Whether it waits behind the barrier for its job's maps.
+    pub fn is_behind_barrier(&self, seen: &Snapshot) -> bool {
+        let is_closed = || {
+            seen.jobs
+                .get(&*self.job_id)
+                .is_some_and(|job| !job.is_open())
+        };
+        !self.is_map() && is_closed()
     }
 
     pub fn was_given(&self, number: i64, worker: &str) -> bool {
@@ -148,13 +161,11 @@ impl Ledger {
         self.tasks.iter().filter(move |task| task.job_id == job_id)
     }
 
-    /// Whether a task waits behind the barrier for its job's maps.
-    pub fn is_behind_barrier(&self, task: &Task, seen: &Snapshot) -> bool {
-        !task.is_map()
-            && seen
-                .jobs
-                .get(&*task.job_id)
-                .is_some_and(|job| !job.is_open())
+    /// The master was killed, and started again from its journal.
+    pub fn recover(&mut self) {
+        for worker in &mut self.workers {
+            worker.heard_before = worker.heard_before.max(worker.last_heartbeat.take());
+        }
     }
 
     /// Learns which jobs and tasks there are from now on: what it takes to look at them.
@@ -245,7 +256,7 @@ impl Ledger {
             return;
         }
         match request["type"].as_str().unwrap_or_default() {
-            "heartbeat" => self.hear(request),
+            "heartbeat" | "fail_task" => self.hear(request),
             "request_task" => {
                 self.hear(request);
                 self.learn_assignment(
@@ -262,11 +273,12 @@ impl Ledger {
                     task.completed_at = request["timestamp"].as_i64().unwrap_or_default();
                 }
             }
-            "fail_task" => self.hear(request),
             "check_failures" => {
                 let failed = texts(&reply["failed_workers"]).unwrap_or_default();
                 for worker in &mut self.workers {
-                    worker.last_heartbeat = worker.last_heartbeat.or(request["now"].as_i64());
+                    worker.last_heartbeat = worker
+                        .last_heartbeat
+                        .or(worker.heard_before.max(request["now"].as_i64()));
                     worker.failed |= failed.contains(&worker.id);
                 }
             }
@@ -291,12 +303,16 @@ impl Ledger {
         let timestamp = request["timestamp"].as_i64();
         match self.workers.iter_mut().find(|worker| worker.id == id) {
             Some(worker) => {
-                worker.last_heartbeat = worker.last_heartbeat.max(timestamp);
+                worker.last_heartbeat = worker
+                    .last_heartbeat
+                    .max(worker.heard_before)
+                    .max(timestamp);
                 worker.failed = false;
             }
             None => self.workers.push(Worker {
                 id,
                 last_heartbeat: timestamp,
+                heard_before: None,
                 failed: false,
             }),
         }
@@ -328,6 +344,7 @@ impl Ledger {
                     self.workers.push(Worker {
                         id: healthy.clone(),
                         last_heartbeat: None,
+                        heard_before: None,
                         failed: false,
                     });
                 }

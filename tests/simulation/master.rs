@@ -1,20 +1,31 @@
-//! The master as the simulation knows it: bytes in, bytes out.
+//! The master as the simulation knows it: bytes in, bytes out; and what can happen to it as a process.
 //!
-//! This is the place for whatever else can happen to a master. One that crashes and comes back from its journal would
-//! replace `node` here, on an [`Input`](super::witness::Input) of its own, and nobody else would have to know.
+//! It writes a journal, kept in memory here. When it is killed, nothing but that is left of it.
 
+use mapreduce_master::journal::{Recorder, recover};
 use mapreduce_master::node::Node;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub struct Master {
     node: Node,
+    journal: Vec<u8>,
 }
 
 impl Master {
-    pub fn start() -> Self {
-        Self {
-            node: Node::new(true),
-        }
+    /// A master that goes on where a journal ends, or a new one where it is empty. Nothing if it panics, or does not
+    /// like the journal.
+    pub fn start(journal: Vec<u8>) -> Option<Self> {
+        let recovery = catch_unwind(AssertUnwindSafe(|| recover(&journal[..])))
+            .ok()?
+            .ok()?;
+        let whole = usize::try_from(recovery.bytes).ok()?;
+        let node = Node::recovered(recovery, true);
+        let mut master = Self { node, journal };
+        // The record that was torn when the master was killed.
+        master.journal.truncate(whole);
+        let records = master.take_records();
+        master.journal.extend(records);
+        Some(master)
     }
 
     /// Feeds bytes in two pieces, and returns the lines that come out; nothing if the master panics.
@@ -31,6 +42,41 @@ impl Master {
         answered.ok()?;
         node.log.clear();
         let replies = String::from_utf8_lossy(&std::mem::take(&mut node.replies)).into_owned();
+        let records = self.take_records();
+        self.journal.extend(records);
         Some(replies.lines().map(str::to_owned).collect())
+    }
+
+    /// Is killed while it answers: what it was about to write is in the journal as far as half of the first record.
+    pub fn answer_in_vain(&mut self, bytes: &[u8]) -> Option<()> {
+        let journaled = self.journal.len();
+        self.answer(bytes)?;
+        let written = self.journal[journaled..]
+            .split(|byte| *byte == b'\n')
+            .next()
+            .map_or(0, <[u8]>::len);
+        self.journal.truncate(journaled + written / 2);
+        Some(())
+    }
+
+    /// Is killed and started again, from a snapshot of what the journal says if it `compacts`.
+    pub fn restart(&mut self, compacts: bool) -> Option<()> {
+        *self = Self::start(std::mem::take(&mut self.journal))?;
+        if compacts {
+            let mut recovery = recover(&self.journal[..]).ok()?;
+            let snapshot = catch_unwind(AssertUnwindSafe(|| {
+                Recorder::snapshot(&mut recovery.service)
+            }));
+            *self = Self::start(snapshot.ok()?.ok()?.records)?;
+        }
+        Some(())
+    }
+
+    fn take_records(&mut self) -> Vec<u8> {
+        self.node
+            .recorder
+            .as_mut()
+            .map(|recorder| std::mem::take(&mut recorder.records))
+            .unwrap_or_default()
     }
 }

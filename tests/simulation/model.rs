@@ -15,6 +15,7 @@ mod history;
 mod jobs;
 mod json;
 mod messages;
+mod recovery;
 mod results;
 mod stragglers;
 mod tasks;
@@ -68,8 +69,10 @@ pub struct Model {
 #[derive(Clone, Debug)]
 struct Worker {
     id: String,
-    /// None: known by `reassign` alone, and not yet seen by a check.
+    /// None: not heard since it is known, or since the master was started again, and not yet seen by a check.
     last_heartbeat: Option<i64>,
+    /// The latest that was heard of it before the master was started again.
+    heard_before: Option<i64>,
     failed: bool,
 }
 

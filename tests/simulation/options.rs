@@ -1,5 +1,5 @@
 //! What a run is like. Every run draws its own, extremes included: no two runs are extreme in the same way, and a
-//! fault that others would hide has runs of its own (TigerBeetle calls it a swarm).
+//! fault that others would hide has runs of its own (`TigerBeetle` calls it a swarm).
 
 use super::random::{LONGEST_TAIL, Random};
 
@@ -51,6 +51,8 @@ pub struct Options {
     pub leave: u32,
     pub partition: u32,
     pub clock_jump: u32,
+    /// The master itself, which comes back from its journal.
+    pub master_crash: u32,
     /// Whether a worker that crashed comes back with its outputs, and under its old name.
     pub keeps_outputs: u32,
     pub keeps_name: u32,
@@ -108,6 +110,7 @@ impl Options {
             leave: *r.pick(&[0, 0, 10, 100]),
             partition: *r.pick(&[0, 0, 50, 200]),
             clock_jump: *r.pick(&[0, 0, 0, 100]),
+            master_crash: *r.pick(&[0, 0, 0, 30, 200]),
             keeps_outputs: *r.pick(&[0, 500, 1000]),
             keeps_name: *r.pick(&[0, 500, 1000]),
             down_ms: *r.pick(&[10, 100, 500]),
@@ -141,6 +144,7 @@ impl Options {
             leave: 0,
             partition: 0,
             clock_jump: 0,
+            master_crash: 0,
             slowness: 1,
             // Whoever is taken down by a poisonous task stays down for as long as it takes to be found out: a
             // master that never hears of the loss has nothing to count.

@@ -21,8 +21,11 @@ macro_rules! laws {
 /// What is wrong, in words.
 pub type Verdict = Result<(), String>;
 
+type LawOfChange = fn(&Step) -> Verdict;
+type LawOfState = fn(&Ledger, &Snapshot) -> Verdict;
+
 /// Laws about one message: how the state after it follows from the one before.
-pub const LAWS_OF_CHANGE: &[(&str, fn(&Step) -> Verdict)] = laws![
+pub const LAWS_OF_CHANGE: &[(&str, LawOfChange)] = laws![
     workers::failed_iff_silent_longer_than_timeout,
     workers::what_a_failed_worker_held_is_lost_and_nothing_else,
     workers::an_output_is_lost_only_with_its_worker_and_only_if_needed,
@@ -52,7 +55,7 @@ pub const LAWS_OF_CHANGE: &[(&str, fn(&Step) -> Verdict)] = laws![
 ];
 
 /// Laws about the state between two messages.
-pub const LAWS_OF_STATE: &[(&str, fn(&Ledger, &Snapshot) -> Verdict)] = laws![
+pub const LAWS_OF_STATE: &[(&str, LawOfState)] = laws![
     jobs::a_task_has_one_state,
     jobs::a_task_is_given_up_at_its_limits,
     jobs::a_job_ends_with_its_tasks,

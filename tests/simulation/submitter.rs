@@ -64,7 +64,7 @@ impl Submitter {
                 0 => said.push(Body::new("job_status").text("job_id", &job.id)),
                 1 => said.push(job.submission().json("max_skipped", 9)),
                 2 if options.remove_job > 0 => {
-                    said.push(Body::new("remove_job").text("job_id", ""))
+                    said.push(Body::new("remove_job").text("job_id", ""));
                 }
                 _ => {}
             }

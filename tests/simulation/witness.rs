@@ -9,6 +9,7 @@ use super::properties::{LAWS_OF_CHANGE, LAWS_OF_STATE};
 use super::snapshot::{JobView, Snapshot, TaskView};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::rc::Rc;
 
 /// What reaches the master. A conversation is a list of them, and can be had again.
@@ -17,6 +18,37 @@ pub enum Input {
     Message(String),
     /// A line that is no message. It costs nobody anything but itself.
     Noise(String),
+    /// The master is killed and started again, from a snapshot if its journal is compacted on the way.
+    Crash {
+        compacts: bool,
+    },
+    /// The master is killed while it answers: its record is torn, and nobody gets a reply.
+    CrashAt(String),
+}
+
+impl Input {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "message",
+            Self::Noise(_) => "noise",
+            Self::Crash { compacts: false } => "crash of the master",
+            Self::Crash { compacts: true } => "crash of the master, compacted",
+            Self::CrashAt(_) => "crash of the master in an answer",
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(line) | Self::Noise(line) => f.write_str(line),
+            Self::Crash { compacts: false } => {
+                f.write_str("(the master is killed and started again)")
+            }
+            Self::Crash { compacts: true } => f.write_str("(the same, from a snapshot)"),
+            Self::CrashAt(line) => write!(f, "(the same, while it answers) {line}"),
+        }
+    }
 }
 
 /// A law that was broken, and how.
@@ -33,12 +65,17 @@ pub struct Witness {
     seen: Snapshot,
     /// Who the node is, once `init` has named it.
     node_id: Option<String>,
-    enveloped_replies: i64,
+    enveloped_replies: u64,
+    /// Whether the master has come back, and sent nothing in an envelope since.
+    has_recovered: bool,
     /// The answers to the questions about the state, as they came last.
     last_looks: HashMap<String, String>,
     /// All that was said, each with the reply.
     pub transcript: Vec<(Input, String)>,
 }
+
+const ONE_REPLY: &str = "every_request_is_answered_once_in_order";
+const NO_PANIC: &str = "the_master_never_panics";
 
 fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
     Err(Violation {
@@ -50,12 +87,13 @@ fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation>
 impl Witness {
     pub fn new(with_oracle: bool) -> Self {
         Self {
-            master: Master::start(),
+            master: Master::start(vec![]).expect("an empty journal is a new one"),
             oracle: with_oracle.then(Model::new),
             ledger: Ledger::default(),
             seen: Snapshot::default(),
             node_id: None,
             enveloped_replies: 0,
+            has_recovered: false,
             last_looks: HashMap::new(),
             transcript: vec![],
         }
@@ -72,7 +110,7 @@ impl Witness {
             .ledger
             .workers
             .iter()
-            .filter_map(|worker| worker.last_heartbeat);
+            .filter_map(|worker| worker.last_heartbeat.max(worker.heard_before));
         let ahead = heartbeats.map(|last| last.saturating_sub(now_ms));
         ahead
             .filter(|ahead_ms| *ahead_ms < i64::from(i32::MAX))
@@ -89,36 +127,94 @@ impl Witness {
             .unwrap_or_default()
     }
 
-    /// Says something to the master, and returns the body of its reply.
+    /// Lets something happen to the master; returns the body of its reply, if there is one.
     pub fn say(&mut self, input: Input) -> Result<Option<Value>, Violation> {
         if self.transcript.is_empty() {
             self.seen = self.look()?;
         }
-        let (Input::Message(line) | Input::Noise(line)) = &input;
-        let line = line.clone();
-        let replies = self.master.answer(format!("{line}\n").as_bytes());
-        self.transcript
-            .push((input, replies.clone().unwrap_or_default().join("\n")));
-        let Some(replies) = replies else {
-            return broken("the_master_never_panics", "it did");
-        };
-        let expected = match self.transcript.last() {
-            Some((Input::Message(_), _)) => 1,
-            _ => 0,
-        };
-        if replies.len() != expected {
-            return broken(
-                "every_request_is_answered_once_in_order",
-                format!("there should be {expected} replies, not {}", replies.len()),
-            );
+        self.transcript.push((input.clone(), String::new()));
+        match input {
+            Input::Message(line) => self.converse(&line).map(Some),
+            Input::Noise(line) => {
+                self.answers(&line, 0)?;
+                Ok(None)
+            }
+            Input::Crash { compacts } => {
+                self.restart(compacts)?;
+                Ok(None)
+            }
+            Input::CrashAt(line) => {
+                let has_answered = self.master.answer_in_vain(format!("{line}\n").as_bytes());
+                has_answered.map_or_else(|| broken(NO_PANIC, "it did"), Ok)?;
+                self.restart(false)?;
+                Ok(None)
+            }
         }
-        let Some(reply) = replies.first() else {
-            return Ok(None);
+    }
+
+    /// Says a line, which has to be answered with so many others.
+    fn answers(&mut self, line: &str, count: usize) -> Result<Vec<String>, Violation> {
+        let Some(replies) = self.master.answer(format!("{line}\n").as_bytes()) else {
+            return broken(NO_PANIC, "it did");
         };
-        self.ask_oracle("the_answer_is_the_models", &line, reply)?;
-        let (request, reply) = self.unwrap(&line, reply)?;
+        if let Some((_, reply)) = self.transcript.last_mut() {
+            *reply = replies.join("\n");
+        }
+        if replies.len() == count {
+            Ok(replies)
+        } else {
+            broken(
+                ONE_REPLY,
+                format!("there should be {count} replies, not {}", replies.len()),
+            )
+        }
+    }
+
+    fn converse(&mut self, line: &str) -> Result<Value, Violation> {
+        let reply = self.answers(line, 1)?.swap_remove(0);
+        self.catch_up_with_msg_ids(&reply);
+        self.ask_oracle("the_answer_is_the_models", line, &reply)?;
+        let (request, reply) = self.unwrap(line, &reply)?;
         self.judge(&request, &reply)?;
-        Ok(Some(reply))
+        Ok(reply)
+    }
+
+    /// What a master knows is all in its journal.
+    fn restart(&mut self, compacts: bool) -> Result<(), Violation> {
+        if self.master.restart(compacts).is_none() {
+            return broken("a_killed_master_comes_back", "it does not");
+        }
+        self.has_recovered = true;
+        self.ledger.recover();
+        if let Some(model) = &mut self.oracle {
+            model.recover();
+        }
+        if self.look()? == self.seen {
+            Ok(())
+        } else {
+            broken(
+                "nothing_is_forgotten_in_a_crash",
+                "the state is another one than before",
+            )
+        }
+    }
+
+    /// After a recovery some `msg_id`s are left out, so that none is used twice.
+    fn catch_up_with_msg_ids(&mut self, reply: &str) {
+        if !self.has_recovered {
+            return;
+        }
+        let reply: Value = serde_json::from_str(reply).unwrap_or_default();
+        if let Some(next) = reply["body"]["msg_id"]
+            .as_u64()
+            .filter(|next| *next >= self.enveloped_replies)
+        {
+            self.has_recovered = false;
+            self.enveloped_replies = next;
+            if let Some(model) = &mut self.oracle {
+                model.skip_msg_ids(next);
+            }
+        }
     }
 
     fn ask_oracle(&mut self, law: &'static str, line: &str, reply: &str) -> Result<(), Violation> {
@@ -218,16 +314,11 @@ impl Witness {
                 Body::new("status").line(None, None),
             )])
             .collect();
-        let asked: String = questions
-            .iter()
-            .map(|(.., line)| format!("{line}\n"))
-            .collect();
+        let asked: Vec<&str> = questions.iter().map(|(.., line)| &**line).collect();
+        let asked = asked.join("\n") + "\n";
         let answers = self.master.answer(asked.as_bytes()).unwrap_or_default();
         if answers.len() != questions.len() {
-            return broken(
-                "every_request_is_answered_once_in_order",
-                "questions about the state are not",
-            );
+            return broken(ONE_REPLY, "questions about the state are not");
         }
         let known: (Vec<_>, Vec<_>) = (
             self.ledger

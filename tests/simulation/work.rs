@@ -92,9 +92,12 @@ impl Job {
     pub fn is_right(&self, outputs: &[Value], skipped: &[String]) -> bool {
         let is_skipped = |id: &str| skipped.iter().any(|skipped| skipped == id);
         if self.reduces == 0 {
-            let due = self.maps.iter().map(|map| match is_skipped(&map.id) {
-                true => Value::Null,
-                false => json!(count_words(&map.chunk)),
+            let due = self.maps.iter().map(|map| {
+                if is_skipped(&map.id) {
+                    Value::Null
+                } else {
+                    json!(count_words(&map.chunk))
+                }
             });
             return outputs.iter().cloned().eq(due);
         }

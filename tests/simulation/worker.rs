@@ -278,7 +278,7 @@ impl Worker {
             }
             Defect::Poison => None,
             Defect::Flaky if moment.random.per_mille(500) => failed("cannot read it"),
-            Defect::FailsUntil(last) if attempt <= last => failed("cannot read \"it\""),
+            Defect::FailsUntil(end) if attempt <= end => failed("cannot read \"it\""),
             _ => Some(report("complete_task").json("output", work::run(task))),
         };
         self.runs.push(Run {

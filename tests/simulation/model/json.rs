@@ -158,6 +158,10 @@ pub(super) fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always printable")
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "most callers have just made the list"
+)]
 pub(super) fn list(elements: Vec<String>) -> String {
     format!("[{}]", elements.join(", "))
 }
@@ -282,6 +286,7 @@ impl<'a> Parser<'a> {
     }
 
     /// None: no JSON string. Some(None): a JSON string that is no Unicode text.
+    #[expect(clippy::option_option, reason = "a string is one of three things")]
     pub(super) fn string(&mut self) -> Option<Option<String>> {
         let mut units: Vec<u16> = vec![];
         self.take("\"")?;

@@ -99,7 +99,7 @@ impl Model {
         // "Until `init` has named the node […] replies are bare bodies." "After `init`, […] the reply to an envelope
         // is an envelope […], `init_ok` itself is the first of them. Bare bodies still get bare replies without
         // `msg_id`."
-        let in_envelope = is_envelope && self.node_id.is_some();
+        let has_envelope = is_envelope && self.node_id.is_some();
 
         // "the reply repeats it as `in_reply_to`, the second field after `type`. A request without one gets a reply
         // without `in_reply_to`." "its body carries `msg_id`, counting from 0, right after `in_reply_to`"
@@ -107,7 +107,7 @@ impl Model {
         if let Some(id) = msg_id {
             reply.push(("in_reply_to", id.to_string()));
         }
-        if in_envelope {
+        if has_envelope {
             reply.push(("msg_id", self.enveloped_replies.to_string()));
             self.enveloped_replies += 1;
         }
@@ -115,7 +115,7 @@ impl Model {
         let reply = object(&reply);
 
         match (&self.node_id, src) {
-            (Some(node_id), Some(src)) if in_envelope => Some(object(&[
+            (Some(node_id), Some(src)) if has_envelope => Some(object(&[
                 ("src", quoted(node_id)),
                 ("dest", quoted(&src)),
                 ("body", reply),

@@ -36,7 +36,7 @@ impl Model {
                 // "`heartbeat` keeps the latest `timestamp` heard: one delivered late never moves it back."
                 worker.last_heartbeat = match worker.last_heartbeat {
                     Some(last) => Some(last.max(timestamp)),
-                    None => Some(timestamp),
+                    None => worker.heard_before.max(Some(timestamp)),
                 };
                 late = worker.last_heartbeat > Some(timestamp);
                 // "Any message from a failed worker, however old, makes it healthy again"
@@ -57,6 +57,7 @@ impl Model {
             self.workers.push(Worker {
                 id: worker_id.to_string(),
                 last_heartbeat: None,
+                heard_before: None,
                 failed: false,
             });
             self.hit("worker becomes known");
@@ -75,7 +76,8 @@ impl Model {
         // check's `now` becomes its last heartbeat."
         for index in 0..self.workers.len() {
             if self.workers[index].last_heartbeat.is_none() {
-                self.workers[index].last_heartbeat = Some(now);
+                let heard_before = self.workers[index].heard_before;
+                self.workers[index].last_heartbeat = heard_before.max(Some(now));
                 self.hit("worker timed from its first check");
             }
         }

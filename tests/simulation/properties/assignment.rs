@@ -22,7 +22,7 @@ fn due<'s>(step: &'s Step) -> Due<'s> {
     let (worker, running) = (step.says("worker_id"), running(step));
     let ledger = step.ledger;
     let may_have =
-        |task: &&Task| !running.contains(&task.id) && !ledger.is_behind_barrier(task, step.before);
+        |task: &&Task| !running.contains(&task.id) && !task.is_behind_barrier(step.before);
     let number_of_next = |task: &Task| {
         step.before(&task.id)
             .map_or(0, |seen| i64::try_from(seen.attempts).unwrap_or(i64::MAX))
