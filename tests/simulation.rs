@@ -44,6 +44,7 @@ use simulation::shrink::shrink;
 use simulation::witness::{Input, Violation};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 const SEEDS: u64 = 300;
 
@@ -120,60 +121,66 @@ impl Failure {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable} should be a number, not {value:?}")),
-    )
+/// What many runs have shown.
+#[derive(Default)]
+struct Summary {
+    first_failure: Option<Box<Failure>>,
+    /// How many seeds have broken which law.
+    broken: BTreeMap<&'static str, u64>,
+    /// How often what happened: kinds of input, and rules of the model.
+    happened: BTreeMap<String, u64>,
 }
 
-fn is_oracle_on() -> bool {
-    std::env::var("ORACLE").as_deref() != Ok("off")
-}
-
-#[test]
-fn safety_under_faults_and_liveness_after_them() {
-    let seeds = match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(SEEDS),
-    };
-    let with_oracle = is_oracle_on();
-    let goes_on = std::env::var_os("ALL").is_some();
-    let mut first_failure = None;
-    let mut broken: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut coverage: BTreeMap<String, u64> = BTreeMap::new();
-    for seed in seeds.clone() {
+/// Runs seed after seed, up to the first failure unless it `goes_on`.
+fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
+    let mut summary = Summary::default();
+    for seed in seeds {
         match run(seed, with_oracle) {
             Ok(cluster) => {
-                for (rule, hits) in cluster.witness.coverage() {
-                    *coverage.entry(rule).or_default() += hits;
-                }
-                for (input, _) in &cluster.witness.transcript {
-                    *coverage.entry(input.kind().to_owned()).or_default() += 1;
+                let inputs = &cluster.witness.transcript;
+                let kinds = inputs.iter().map(|(input, _)| (input.kind().to_owned(), 1));
+                for (what, count) in cluster.witness.coverage().into_iter().chain(kinds) {
+                    *summary.happened.entry(what).or_default() += count;
                 }
             }
             Err(failure) => {
-                *broken.entry(failure.violation.law).or_default() += 1;
-                first_failure.get_or_insert(failure);
+                *summary.broken.entry(failure.violation.law).or_default() += 1;
+                summary.first_failure.get_or_insert(failure);
                 if !goes_on {
                     break;
                 }
             }
         }
     }
-    if let Some(failure) = first_failure {
-        let count: u64 = broken.values().sum();
+    summary
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let value = std::env::var(variable).ok()?;
+    let number = value.parse();
+    Some(number.unwrap_or_else(|_| panic!("{variable} should be a number, not {value:?}")))
+}
+
+#[test]
+fn safety_under_faults_and_liveness_after_them() {
+    let with_oracle = std::env::var("ORACLE").as_deref() != Ok("off");
+    let goes_on = std::env::var_os("ALL").is_some();
+    let seeds = match number("SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("SEEDS").unwrap_or(SEEDS),
+    };
+    let summary = run_all(seeds.clone(), with_oracle, goes_on);
+    if let Some(failure) = summary.first_failure {
+        let (count, broken) = (summary.broken.values().sum::<u64>(), summary.broken);
         panic!(
             "{}\nIn all, {count} seeds break laws: {broken:?}",
             failure.report(with_oracle)
         );
     }
     if seeds == (0..SEEDS) && with_oracle {
-        let missing: Vec<&&str> = WORKLOAD
+        let missing: Vec<_> = WORKLOAD
             .iter()
-            .filter(|rule| !coverage.contains_key(**rule))
+            .filter(|what| !summary.happened.contains_key(**what))
             .collect();
         assert!(
             missing.is_empty(),

@@ -117,14 +117,20 @@ pub struct Moment<'a> {
 
 impl Worker {
     pub fn draw(number: usize, options: &Options, random: &mut Random) -> Self {
+        let says_running = random.per_mille(options.says_running);
         Self {
             name: format!("w{number}"),
             number,
             names: 1,
             clock: Clock::draw(options, random),
             state: State::Up,
-            slots: 1 + random.below(options.slots),
-            says_running: random.per_mille(options.says_running),
+            // One that does not say what it runs is always handed the same task, until it has done it.
+            slots: if says_running {
+                1 + random.below(options.slots)
+            } else {
+                1
+            },
+            says_running,
             slowness: if random.per_mille(300) {
                 options.slowness
             } else {
@@ -186,7 +192,6 @@ impl Worker {
             report.tries += 1;
         }
         self.reports.retain(|report| report.tries < MOST_TRIES);
-        // It knows that its report may be lost, so it asks as if it were.
         let is_free = self.runs.len() < self.slots;
         if is_free && (self.says_running || self.reports.is_empty()) {
             said.push(self.request(moment));
