@@ -1,31 +1,23 @@
 //! A cluster in virtual time: worker processes that run maps and reduces, a monitor, and the node between them.
 //!
 //! A worker asks for a task, runs it, reports it and asks again; every few seconds it sends a heartbeat. The
-//! monitor checks for failures and for stragglers. The node is called at the virtual time of each request; its
-//! reply gets to the worker after the master's network link has sent it. Nothing here depends on how long
-//! the node really takes.
+//! monitor checks for failures and for stragglers. Nothing here depends on how long the master really takes.
 
-use crate::ledger::{Inputs, Kind, Ledger, TaskRef};
+mod worker;
+
+use crate::ledger::Ledger;
+use crate::master::{Master, Work};
 use crate::model::{self, MAPS, Model, REDUCES, WORKERS};
-use crate::timed::{TimedNode, Work};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
-use std::rc::Rc;
 use std::time::Duration;
+use worker::{Process, Running};
 
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
-/// How long a worker without a task waits before it asks again.
-const ASK_EVERY: Duration = Duration::from_secs(2);
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 const FAILED_AFTER: Duration = Duration::from_secs(15);
 
-/// Between two machines and back, in the paper's data centre less than this.
-const ROUND_TRIP: Duration = Duration::from_millis(1);
-/// The master's link has 1 Gbit/s, as all machines of the paper: 8 ns a byte.
-const LINK_PER_BYTE: Duration = Duration::from_nanos(8);
-
-pub const SAMPLE_EVERY: Duration = Duration::from_secs(20);
+const SAMPLE_EVERY: Duration = Duration::from_secs(20);
 const KILLED: usize = 200;
 
 /// What is different between the runs.
@@ -57,6 +49,7 @@ pub struct Outcome {
 /// How many tasks are running at a time.
 #[derive(Clone, Copy, Default)]
 pub struct Sample {
+    pub at: Duration,
     pub maps: usize,
     pub shuffling: usize,
     /// Reduces that have all their inputs: they sort and write.
@@ -88,54 +81,6 @@ enum Event {
     Sample,
 }
 
-/// A worker process. A process that is killed is followed by another one on its machine, with a name of its own.
-struct Process {
-    name: String,
-    machine: u32,
-    died_at: Option<Duration>,
-    running: Option<Run>,
-    /// A reduce that lacks inputs, until the master says where they are now. Others may run meanwhile.
-    held: Option<Run>,
-}
-
-impl Process {
-    fn is_alive_at(&self, time: Duration) -> bool {
-        self.died_at.is_none_or(|died_at| time < died_at)
-    }
-}
-
-/// A task that a worker is running.
-struct Run {
-    number: u64,
-    task: TaskRef,
-    attempt: u32,
-    work: Running,
-}
-
-enum Running {
-    Map,
-    Reduce(Reduce),
-}
-
-struct Reduce {
-    inputs: Rc<Inputs>,
-    sum: u64,
-    /// The maps whose outputs it lacks, in the order in which it fetches them.
-    lacking: Vec<u32>,
-    /// When it began to fetch these.
-    fetches_since: Duration,
-    time_per_input: Duration,
-    time_to_sort_and_write: Duration,
-}
-
-impl Reduce {
-    /// When it has tried to fetch all that it lacks.
-    fn fetched_at(&self, number: usize) -> Duration {
-        let number = u32::try_from(number).expect("as many as there are maps");
-        self.fetches_since + self.time_per_input * number
-    }
-}
-
 pub struct Cluster {
     model: Model,
     scenario: Scenario,
@@ -143,8 +88,7 @@ pub struct Cluster {
     /// Ties are broken by the order in which events were scheduled.
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     scheduled: u64,
-    node: TimedNode,
-    link_free_at: Duration,
+    master: Master,
     processes: Vec<Process>,
     runs: u64,
     ledger: Ledger,
@@ -162,8 +106,7 @@ impl Cluster {
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             scheduled: 0,
-            node: TimedNode::new(),
-            link_free_at: Duration::ZERO,
+            master: Master::new(),
             processes: Vec::new(),
             runs: 0,
             ledger: Ledger::default(),
@@ -181,7 +124,7 @@ impl Cluster {
         if let Some(time) = scenario.kill_at {
             cluster.at(time, Event::Kill);
         }
-        cluster.at(SAMPLE_EVERY / 2, Event::Sample);
+        cluster.at(Duration::ZERO, Event::Sample);
         while !cluster.ledger.is_complete() {
             let Reverse((time, _, event)) = cluster.events.pop().expect("checks never end");
             cluster.now = time;
@@ -191,7 +134,7 @@ impl Cluster {
     }
 
     fn submit(&mut self) {
-        self.node.ask(
+        self.master.ask(
             self.now,
             "harness",
             "init",
@@ -202,7 +145,7 @@ impl Cluster {
             let comma = if map > 0 { ", " } else { "" };
             let _ = write!(tasks, "{comma}{{\"id\": \"map-{map}\", \"chunk\": {map}}}");
         }
-        let reply = self.node.ask(
+        let reply = self.master.ask(
             self.now,
             "submitter",
             "submit_job",
@@ -231,277 +174,15 @@ impl Cluster {
         self.events.push(Reverse((time, self.scheduled, event)));
     }
 
-    fn start_process(&mut self, machine: u32, time: Duration) {
-        let process = self.processes.len();
-        self.processes.push(Process {
-            name: format!("worker-{process}"),
-            machine,
-            died_at: None,
-            running: None,
-            held: None,
-        });
-        self.at(time, Event::Ask { process });
-        let first_beat = HEARTBEAT_EVERY.mul_f64(self.model.first_beat(machine));
-        self.at(time + first_beat, Event::Heartbeat { process });
-    }
-
-    fn heartbeat(&mut self, process: usize) {
-        let worker = &self.processes[process];
-        if !worker.is_alive_at(self.now) {
-            return;
-        }
-        let fields = format_args!(
-            ", \"worker_id\": \"{}\", \"timestamp\": {}",
-            worker.name,
-            self.now.as_millis()
-        );
-        let reply = self.node.ask(self.now, &worker.name, "heartbeat", fields);
-        assert_eq!(reply.body.r#type, "heartbeat_ok");
-        let bytes = reply.bytes;
-        self.arrival(bytes);
-        self.at(self.now + HEARTBEAT_EVERY, Event::Heartbeat { process });
-    }
-
-    /// Asks for a task. A reduce that is held is not named as running, so that the master hands it out again
-    /// as soon as there is an output of each map, and until then something else: the maps that have to be run again.
-    fn ask(&mut self, process: usize) {
-        let worker = &self.processes[process];
-        if !worker.is_alive_at(self.now) {
-            return;
-        }
-        let fields = format_args!(
-            ", \"worker_id\": \"{}\", \"timestamp\": {}",
-            worker.name,
-            self.now.as_millis()
-        );
-        let reply = self
-            .node
-            .ask(self.now, &worker.name, "request_task", fields);
-        let bytes = reply.bytes;
-        let Some(given) = reply.body.task else {
-            assert_eq!(reply.body.r#type, "no_task");
-            self.arrival(bytes);
-            self.at(self.now + ASK_EVERY, Event::Ask { process });
-            return;
-        };
-        match (given.chunk, given.partition) {
-            (Some(map), None) => {
-                let attempt = given.attempt;
-                let began = self.arrival(bytes);
-                self.start_map(process, map, attempt, began);
-            }
-            (None, Some(reduce)) => {
-                let attempt = given.attempt;
-                let names = |process: usize| &*self.processes[process].name;
-                let (inputs, sum) = self.ledger.check_inputs(reduce, reply.inputs, names);
-                let began = self.arrival(bytes);
-                let held = self.processes[process].held.take();
-                match held {
-                    Some(held) if held.task.number == reduce && held.attempt == attempt => {
-                        self.resume_reduce(process, held, inputs, began);
-                    }
-                    _ => self.start_reduce(process, reduce, attempt, (inputs, sum), began),
-                }
-            }
-            _ => panic!("a task is a map or a reduce"),
-        }
-    }
-
-    /// When a reply gets to its worker: the master's link sends one after the other.
-    fn arrival(&mut self, bytes: u32) -> Duration {
-        self.link_free_at = self.link_free_at.max(self.now) + LINK_PER_BYTE * bytes;
-        self.link_free_at + ROUND_TRIP
-    }
-
-    fn start_map(&mut self, process: usize, map: u32, attempt: u32, began: Duration) {
-        let task = TaskRef {
-            kind: Kind::Map,
-            number: map,
-        };
-        self.ledger.start(task, attempt);
-        let machine = self.processes[process].machine;
-        let time = self.model.map_time(machine, map, attempt);
-        let run = self.set_running(process, task, attempt, Running::Map);
-        self.at(began + time, Event::Done { process, run });
-    }
-
-    fn start_reduce(
-        &mut self,
-        process: usize,
-        reduce: u32,
-        attempt: u32,
-        (inputs, sum): (Rc<Inputs>, u64),
-        began: Duration,
-    ) {
-        let task = TaskRef {
-            kind: Kind::Reduce,
-            number: reduce,
-        };
-        self.ledger.start(task, attempt);
-        let machine = self.processes[process].machine;
-        let (shuffle, time) = self.model.reduce_times(machine, reduce, attempt);
-        // From a place of its own on, so that not all of them are at the same worker.
-        let first = reduce * (MAPS / REDUCES);
-        let work = Reduce {
-            inputs,
-            sum,
-            lacking: (first..MAPS).chain(0..first).collect(),
-            fetches_since: began,
-            time_per_input: shuffle / MAPS,
-            time_to_sort_and_write: time - shuffle,
-        };
-        self.fetch(process, task, attempt, work);
-    }
-
-    fn resume_reduce(&mut self, process: usize, held: Run, inputs: Rc<Inputs>, began: Duration) {
-        let Running::Reduce(mut reduce) = held.work else {
-            panic!("only reduces are held");
-        };
-        reduce.inputs = inputs;
-        reduce.fetches_since = began;
-        let is_gone = |map: &u32| {
-            let (_, process) = reduce.inputs.winners[*map as usize];
-            !self.processes[process].is_alive_at(self.now)
-        };
-        if reduce.lacking.iter().any(is_gone) {
-            let gone: Vec<u32> = reduce.lacking.iter().copied().filter(is_gone).collect();
-            self.report_lost_inputs(process, held.task, held.attempt, &gone, &reduce.inputs);
-        } else {
-            self.fetch(process, held.task, held.attempt, reduce);
-        }
-    }
-
-    fn fetch(&mut self, process: usize, task: TaskRef, attempt: u32, reduce: Reduce) {
-        let time = reduce.fetched_at(reduce.lacking.len());
-        let run = self.set_running(process, task, attempt, Running::Reduce(reduce));
-        self.at(time, Event::Fetched { process, run });
-    }
-
-    fn set_running(&mut self, process: usize, task: TaskRef, attempt: u32, work: Running) -> u64 {
-        self.runs += 1;
-        self.processes[process].running = Some(Run {
-            number: self.runs,
-            task,
-            attempt,
-            work,
-        });
-        self.runs
-    }
-
-    /// What a live process is running, if it is still that.
-    fn take_run(&mut self, process: usize, run: u64) -> Option<Run> {
-        let worker = &mut self.processes[process];
-        let is_alive = worker.is_alive_at(self.now);
-        worker
-            .running
-            .take_if(|running| is_alive && running.number == run)
-    }
-
-    /// A reduce goes on when it has all its inputs. What it lacks is where a process is gone; before that is
-    /// taken for a loss, the master is asked where the outputs are by now.
-    fn fetched(&mut self, process: usize, number: u64) {
-        let Some(mut run) = self.take_run(process, number) else {
-            return;
-        };
-        let Running::Reduce(reduce) = &mut run.work else {
-            panic!("maps fetch nothing here");
-        };
-        let places = std::mem::take(&mut reduce.lacking).into_iter().enumerate();
-        reduce.lacking = places
-            .filter(|(place, map)| {
-                let (_, process) = reduce.inputs.winners[*map as usize];
-                !self.processes[process].is_alive_at(reduce.fetched_at(*place))
-            })
-            .map(|(_, map)| map)
-            .collect();
-        if reduce.lacking.is_empty() {
-            let time = self.now + reduce.time_to_sort_and_write;
-            self.processes[process].running = Some(run);
-            self.at(
-                time,
-                Event::Done {
-                    process,
-                    run: number,
-                },
-            );
-        } else {
-            self.processes[process].held = Some(run);
-            self.ask(process);
-        }
-    }
-
-    fn report_lost_inputs(
-        &mut self,
-        process: usize,
-        task: TaskRef,
-        attempt: u32,
-        gone: &[u32],
-        inputs: &Inputs,
-    ) {
-        let entry = |map: &u32| {
-            let (attempt, _) = inputs.winners[*map as usize];
-            format!("{{\"task_id\": \"map-{map}\", \"attempt\": {attempt}}}")
-        };
-        let lost: Vec<String> = gone.iter().map(entry).collect();
-        let name = &self.processes[process].name;
-        let fields = format_args!(
-            ", \"worker_id\": \"{name}\", \"task_id\": \"{task}\", \"attempt\": {attempt}, \"timestamp\": {}, \
-             \"error\": \"inputs cannot be fetched\", \"lost_inputs\": [{}]",
-            self.now.as_millis(),
-            lost.join(", ")
-        );
-        let reply = self.node.ask(self.now, name, "fail_task", fields);
-        assert_eq!(reply.body.r#type, "task_failed");
-        let bytes = reply.bytes;
-        self.ledger.end(task, attempt);
-        let time = self.arrival(bytes);
-        self.at(time, Event::Ask { process });
-    }
-
-    fn done(&mut self, process: usize, run: u64) {
-        let Some(Run {
-            task,
-            attempt,
-            work,
-            ..
-        }) = self.take_run(process, run)
-        else {
-            return;
-        };
-        let output = match work {
-            Running::Map => map_output(task.number),
-            Running::Reduce(reduce) => reduce.sum.to_string(),
-        };
-        let name = &self.processes[process].name;
-        let fields = format_args!(
-            ", \"worker_id\": \"{name}\", \"task_id\": \"{task}\", \"attempt\": {attempt}, \"timestamp\": {}, \
-             \"output\": {output}",
-            self.now.as_millis()
-        );
-        let reply = self.node.ask(self.now, name, "complete_task", fields);
-        let bytes = reply.bytes;
-        if reply.body.accepted.expect("the reply to it says so") {
-            let lost = self.ledger.accept(task, attempt, process, self.now);
-            let had_it = lost.is_some_and(|process| self.processes[process].is_alive_at(self.now));
-            assert!(
-                !had_it,
-                "two results of {task} were accepted, and the first was not lost"
-            );
-        } else {
-            self.ledger.dropped += 1;
-        }
-        let time = self.arrival(bytes);
-        self.at(time, Event::Ask { process });
-    }
-
     fn check_failures(&mut self) {
         let fields = format_args!(
             ", \"timeout_ms\": {}, \"now\": {}",
             FAILED_AFTER.as_millis(),
             self.now.as_millis()
         );
-        let reply = self.node.ask(self.now, "monitor", "check_failures", fields);
-        let bytes = reply.bytes;
+        let reply = self
+            .master
+            .ask(self.now, "monitor", "check_failures", fields);
         for name in reply.body.failed_workers {
             if self.reported.contains(name) {
                 continue;
@@ -514,18 +195,15 @@ impl Cluster {
                 self.ledger.end(run.task, run.attempt);
             }
         }
-        self.arrival(bytes);
         self.at(self.now + CHECK_EVERY, Event::CheckFailures);
     }
 
     fn check_stragglers(&mut self) {
         let fields = format_args!(", \"now\": {}", self.now.as_millis());
         let reply = self
-            .node
+            .master
             .ask(self.now, "monitor", "check_stragglers", fields);
         assert_eq!(reply.body.r#type, "stragglers_detected");
-        let bytes = reply.bytes;
-        self.arrival(bytes);
         self.at(self.now + CHECK_EVERY, Event::CheckStragglers);
     }
 
@@ -538,7 +216,10 @@ impl Cluster {
     }
 
     fn sample(&mut self) {
-        let mut sample = Sample::default();
+        let mut sample = Sample {
+            at: self.now,
+            ..Sample::default()
+        };
         let alive = self
             .processes
             .iter()
@@ -558,7 +239,7 @@ impl Cluster {
     fn finish(mut self) -> Outcome {
         let fields = format_args!(", \"job_id\": \"sort\"");
         let job = self
-            .node
+            .master
             .ask(self.now, "submitter", "job_status", fields)
             .body;
         assert_eq!(job.state, Some("completed"));
@@ -574,7 +255,7 @@ impl Cluster {
         );
 
         let status = self
-            .node
+            .master
             .ask(self.now, "submitter", "status", format_args!(""))
             .body;
         let attempts = status.attempts.expect("status has them");
@@ -601,18 +282,7 @@ impl Cluster {
             reduces_done: ledger.reduces_done,
             duplicates_dropped: ledger.dropped,
             samples: self.samples,
-            work: self.node.work,
+            work: self.master.work,
         }
     }
-}
-
-/// What a map gives to each reduce, one digit each.
-fn map_output(map: u32) -> String {
-    let mut output = String::with_capacity(2 * REDUCES as usize + 1);
-    for reduce in 0..REDUCES {
-        output.push(if reduce > 0 { ',' } else { '[' });
-        output.push(char::from(b'0' + model::digit(map, reduce)));
-    }
-    output.push(']');
-    output
 }

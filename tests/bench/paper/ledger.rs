@@ -109,6 +109,16 @@ impl Ledger {
         before.map(|(_, process)| process)
     }
 
+    /// A result was dropped, which is right only if there is one.
+    pub fn drop_result(&mut self, task: TaskRef) {
+        let has_result = self
+            .tasks
+            .get(&task)
+            .is_some_and(|record| record.winner.is_some());
+        assert!(has_result, "the first result of {task} was dropped");
+        self.dropped += 1;
+    }
+
     /// Checks that a reduce is given the output of the winner of every map, byte for byte. Returns the
     /// inputs, and the sum of the outputs.
     pub fn check_inputs<'a>(

@@ -1,8 +1,8 @@
 //! What is printed: the table beside the paper's, a plot of each run, and the master's own work.
 
-use crate::cluster::{Outcome, SAMPLE_EVERY, Sample, Scenario};
+use crate::cluster::{Outcome, Sample, Scenario};
+use crate::master::Tally;
 use crate::model::{MAPS, Model, REDUCES, WORKERS};
-use crate::timed::Tally;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ const PAPER: [u64; 3] = [891, 1_283, 933];
 
 /// Workers a line of the plots.
 const PLOT_STEP: usize = 200;
+
+/// Samples from one mark on the time axis to the next.
+const PLOT_MARK: usize = 10;
 
 pub fn print(model: Model, runs: &[(Scenario, Outcome); 3]) {
     let (slow, slowest) = model.slow_machines();
@@ -101,16 +104,13 @@ fn print_plot(scenario: Scenario, outcome: &Outcome) {
             .collect();
         println!("{:>6} |{}", line * PLOT_STEP, columns.trim_end());
     }
-    let every = 10;
-    let columns = outcome.samples.len().div_ceil(every);
-    println!("       +{}", format!("{:-<every$}", "+").repeat(columns));
-    let seconds = |column| {
-        u32::try_from(column * every).map_or(0, |samples| (SAMPLE_EVERY * samples).as_secs())
-    };
-    let labels: String = (0..columns)
-        .map(|column| format!("{:<every$}", seconds(column)))
-        .collect();
-    println!("        {} s", labels.trim_end());
+    let marks = outcome.samples.len().div_ceil(PLOT_MARK);
+    println!("{:8}{}", "", format!("{:-<PLOT_MARK$}", "+").repeat(marks));
+    print!("{:8}", "");
+    for sample in outcome.samples.iter().step_by(PLOT_MARK) {
+        print!("{:<PLOT_MARK$}", sample.at.as_secs());
+    }
+    println!("s");
 }
 
 fn mark(sample: Sample, line: usize) -> char {
@@ -119,6 +119,7 @@ fn mark(sample: Sample, line: usize) -> char {
         maps,
         shuffling,
         writing,
+        ..
     } = sample;
     let stacked = [
         (writing, 'w'),
@@ -136,28 +137,30 @@ fn mark(sample: Sample, line: usize) -> char {
 fn print_work(runs: &[(Scenario, Outcome); 3]) {
     println!("\nThe master's own work, on one core of this machine");
     println!(
-        "{:24}{:>10}{:>10}{:>10}{:>10}{:>12}{:>22}",
-        "", "messages", "MB in", "MB out", "seconds", "us/message", "busiest second of job"
+        "{:24}{:>10}{:>9}{:>9}{:>9}{:>11}{:>12}{:>9}{:>9}",
+        "", "messages", "MB in", "MB out", "seconds", "us each", "per second", "of job", "busiest"
     );
     let mut by_request: BTreeMap<&str, Tally> = BTreeMap::new();
     for (scenario, outcome) in runs {
         let busiest = outcome
             .work
-            .seconds
+            .by_second
             .iter()
             .max()
             .copied()
             .unwrap_or_default();
+        let total = outcome.work.total();
         println!(
-            "{}{:>20.2} s",
-            row(scenario.name, outcome.work.total()),
+            "{}{:>8.1}%{:>7.2} s",
+            row(scenario.name, total),
+            100.0 * total.time.as_secs_f64() / outcome.elapsed.as_secs_f64(),
             busiest.as_secs_f64()
         );
         for (request, tally) in &outcome.work.tallies {
             by_request.entry(request).or_default().add(*tally);
         }
     }
-    println!("by request, all runs");
+    println!("busiest: in one second of the job. By request, all runs:");
     for (request, tally) in by_request {
         println!("{}", row(&format!("  {request}"), tally));
     }
@@ -169,13 +172,15 @@ fn print_work(runs: &[(Scenario, Outcome); 3]) {
 fn row(name: &str, tally: Tally) -> String {
     #[allow(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let (messages, seconds) = (f64::from(tally.messages), tally.time.as_secs_f64());
     format!(
-        "{name:24}{:>10}{:>10.1}{:>10.1}{:>10.3}{:>12.1}",
+        "{name:24}{:>10}{:>9.1}{:>9.1}{:>9.3}{:>11.1}{:>12.0}",
         tally.messages,
         megabytes(tally.bytes_in),
         megabytes(tally.bytes_out),
-        tally.time.as_secs_f64(),
-        1e6 * tally.time.as_secs_f64() / f64::from(tally.messages),
+        seconds,
+        1e6 * seconds / messages,
+        messages / seconds,
     )
 }
 

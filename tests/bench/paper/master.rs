@@ -1,30 +1,39 @@
-//! The node under test: bytes in, bytes out, and a stopwatch around it.
+//! The master's machine: the node under test, bytes in and bytes out, with a stopwatch around it, and the
+//! network link in front of it.
 
 use mapreduce_master::node::Node;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 const INPUTS: &str = "\"inputs\": [";
 
-/// A node and how long it has worked.
-pub struct TimedNode {
+/// To the master and back; in the paper's data centre it was less.
+const ROUND_TRIP: Duration = Duration::from_millis(1);
+
+/// The link has 1 Gbit/s, as on all machines of the paper.
+const LINK_TIME_PER_BYTE: Duration = Duration::from_nanos(8);
+
+pub struct Master {
     node: Node,
     messages: u64,
     request: Vec<u8>,
     reply: Vec<u8>,
     /// The reply without the inputs of a reduce.
     head: String,
+    /// When the link has sent all replies so far, one after the other.
+    link_free_at: Duration,
     pub work: Work,
 }
 
-/// The work of the node, by kind of request.
+/// How much the node has worked, by kind of request.
 #[derive(Default)]
 pub struct Work {
     pub tallies: BTreeMap<&'static str, Tally>,
     /// By second of virtual time.
-    pub seconds: Vec<Duration>,
+    pub by_second: Vec<Duration>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -36,6 +45,15 @@ pub struct Tally {
 }
 
 impl Work {
+    fn count(&mut self, row: &'static str, now: Duration, tally: Tally) {
+        self.tallies.entry(row).or_default().add(tally);
+        let second = usize::try_from(now.as_secs()).expect("a job of some hours");
+        if self.by_second.len() <= second {
+            self.by_second.resize(second + 1, Duration::ZERO);
+        }
+        self.by_second[second] += tally.time;
+    }
+
     pub fn total(&self) -> Tally {
         let mut total = Tally::default();
         for tally in self.tallies.values() {
@@ -57,8 +75,8 @@ impl Tally {
 /// What the cluster reads of a reply.
 pub struct Reply<'a> {
     pub body: Body<'a>,
-    /// How long the reply is.
-    pub bytes: u32,
+    /// When it gets to whoever asked.
+    pub arrives_at: Duration,
     /// The list of inputs of a reduce and all that follows it, left unread.
     pub inputs: &'a str,
 }
@@ -102,7 +120,7 @@ struct Envelope<'a> {
     body: Body<'a>,
 }
 
-impl TimedNode {
+impl Master {
     pub fn new() -> Self {
         Self {
             node: Node::new(true),
@@ -110,11 +128,13 @@ impl TimedNode {
             request: Vec::new(),
             reply: Vec::new(),
             head: String::new(),
+            link_free_at: Duration::ZERO,
             work: Work::default(),
         }
     }
 
-    /// Sends a request from `src` at a virtual time, and reads the reply.
+    /// Sends a request from `src` at a virtual time, and reads the reply. `fields` are those of the body, each
+    /// with a comma before it.
     pub fn ask(
         &mut self,
         now: Duration,
@@ -122,28 +142,21 @@ impl TimedNode {
         request: &'static str,
         fields: fmt::Arguments<'_>,
     ) -> Reply<'_> {
-        use std::io::Write as _;
         self.messages += 1;
+        let msg_id = self.messages;
         self.request.clear();
         writeln!(
             self.request,
-            "{{\"src\": \"{src}\", \"dest\": \"master\", \"body\": {{\"type\": \"{request}\", \"msg_id\": {}{fields}}}}}",
-            self.messages
+            "{{\"src\": \"{src}\", \"dest\": \"master\", \"body\": {{\"type\": \"{request}\", \"msg_id\": {msg_id}{fields}}}}}",
         )
         .expect("a Vec takes everything");
-        self.reply.clear();
-
-        let clock = Instant::now();
-        self.node.feed(&self.request);
-        let mut has_more = true;
-        while has_more {
-            has_more = self.node.answer_some();
-            self.reply.append(&mut self.node.replies);
-        }
-        let time = clock.elapsed();
-
+        let time = self.answer();
         assert!(self.node.log.is_empty(), "the node dropped a {request}");
+
         let text = str::from_utf8(&self.reply).expect("replies are UTF-8");
+        let bytes = u32::try_from(text.len()).expect("a reply of some megabytes");
+        self.link_free_at = self.link_free_at.max(now) + LINK_TIME_PER_BYTE * bytes;
+
         // A megabyte of inputs is compared as text, and everything else is read.
         self.head.clear();
         let inputs = match text.split_once(INPUTS) {
@@ -159,28 +172,37 @@ impl TimedNode {
         };
         let Envelope { dest, body } = serde_json::from_str(&self.head)
             .unwrap_or_else(|error| panic!("{error} in the reply to a {request}: {}", self.head));
-        assert_eq!((dest, body.in_reply_to), (src, self.messages));
+        assert_eq!((dest, body.in_reply_to), (src, msg_id));
+
         let row = match &body.task {
             Some(task) if task.kind == "map" => "request_task: a map",
             Some(_) => "request_task: a reduce",
             None => request,
         };
-        let bytes = u32::try_from(text.len()).expect("a reply of some megabytes");
-        self.work.tallies.entry(row).or_default().add(Tally {
+        let tally = Tally {
             messages: 1,
             bytes_in: self.request.len() as u64,
             bytes_out: bytes.into(),
             time,
-        });
-        let second = usize::try_from(now.as_secs()).expect("a job of some hours");
-        if self.work.seconds.len() <= second {
-            self.work.seconds.resize(second + 1, Duration::ZERO);
-        }
-        self.work.seconds[second] += time;
+        };
+        self.work.count(row, now, tally);
         Reply {
             body,
-            bytes,
+            arrives_at: self.link_free_at + ROUND_TRIP,
             inputs,
         }
+    }
+
+    /// Has the node answer the request, and returns how long it took.
+    fn answer(&mut self) -> Duration {
+        self.reply.clear();
+        let clock = Instant::now();
+        self.node.feed(&self.request);
+        let mut has_more = true;
+        while has_more {
+            has_more = self.node.answer_some();
+            self.reply.append(&mut self.node.replies);
+        }
+        clock.elapsed()
     }
 }
