@@ -76,7 +76,8 @@ fn a_recovery_is_told_in_one_line() {
     let journal = fs::read(&path).expect("the node wrote it");
     let log = Node::start(&path).end();
     assert!(
-        log.starts_with("journal: recovered 1 workers and 1 jobs from 2 records in "),
+        log.starts_with("journal: recovered in ")
+            && log.ends_with(" from 2 records; workers: 1, jobs: 1\n"),
         "{log}"
     );
     assert_eq!(log.matches('\n').count(), 1, "{log}");
@@ -96,7 +97,7 @@ fn a_recovery_is_told_in_one_line() {
         )
     );
     assert!(
-        recovered.contains("recovered 0 workers and 1 jobs from 1 records"),
+        recovered.ends_with(" from 1 records; workers: 0, jobs: 1"),
         "{log}"
     );
     // The tear is gone, and told once.
