@@ -19,7 +19,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A buffer that grew beyond this many bytes is given back once it is empty.
+/// A buffer that grew beyond this many bytes is given back once it holds less.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// What the framer cut from its input.
@@ -121,7 +121,7 @@ impl Framer {
         self.line_start -= self.start;
         self.searched -= self.start;
         self.start = 0;
-        if self.buffer.is_empty() {
+        if self.buffer.len() <= SPARE_BYTES {
             self.buffer.shrink_to(SPARE_BYTES);
         }
         self.buffer.extend_from_slice(bytes);

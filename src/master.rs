@@ -61,8 +61,7 @@ pub struct Master {
 impl Master {
     /// Does what a request asks. An error has changed nothing.
     ///
-    /// `init` concerns the node's address, and is answered by [`Node`](crate::node::Node); here it changes
-    /// nothing.
+    /// `init` concerns the node's address, and is answered by [`Service`](crate::service::Service).
     pub fn handle<'a>(&'a mut self, request: Request<'a>) -> Result<Reply<'a>, Error> {
         match request {
             Request::Init { .. } => Ok(Reply::InitOk {}),

@@ -27,7 +27,6 @@ pub struct Address {
 pub enum Unanswered {
     IsReply,
     NoSender,
-    Unwritable,
 }
 
 impl fmt::Display for Unanswered {
@@ -35,7 +34,6 @@ impl fmt::Display for Unanswered {
         f.write_str(match self {
             Self::IsReply => "a message with in_reply_to is a reply, and needs none",
             Self::NoSender => "an envelope whose src is no string cannot be answered",
-            Self::Unwritable => "the reply cannot be written as JSON",
         })
     }
 }
@@ -70,15 +68,11 @@ impl Service {
                 Reply::from(error)
             });
         let envelope = self.address.envelope(sender.filter(|_| message.enveloped));
-        wire::write(
-            &reply,
-            Addressing {
-                envelope,
-                in_reply_to,
-            },
-            replies,
-        )
-        .map_err(|_| Unanswered::Unwritable)?;
+        let addressing = Addressing {
+            envelope,
+            in_reply_to,
+        };
+        wire::write(&reply, addressing, replies);
         Ok(effect)
     }
 }
@@ -95,7 +89,7 @@ impl Address {
         if let Some(known) = &self.node_id
             && known.get() != node_id.get()
         {
-            let text = format!("this node is {known} already");
+            let text = "field \"node_id\" is not the name that this node has";
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
         }
         self.node_id = Some(node_id);

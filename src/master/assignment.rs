@@ -4,7 +4,7 @@ use super::Master;
 use super::events::Event;
 use super::jobs::Jobs;
 use super::tasks::{End, Fetched, Kind, TaskKey, TaskState};
-use super::workers::WorkerKey;
+use super::workers::{Assignment, WorkerKey};
 use crate::wire::{Error, ErrorCode, Input, Quoted, Reply, TaskReply, TaskSpec};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -45,15 +45,11 @@ impl Master {
         runs: &HashSet<TaskKey>,
         timestamp: i64,
     ) -> Option<(TaskKey, u32)> {
-        self.workers.holdings(worker)?;
-        let live = &mut self.workers.holdings_mut(worker).live;
-        live.sweep_front(|assignment| self.jobs.live_number(assignment).is_some());
-        let (key, number) = live
-            .iter()
-            .filter(|assignment| !runs.contains(&assignment.task))
-            .filter_map(|assignment| Some((assignment.task, self.jobs.live_number(assignment)?)))
-            .find(|(key, _)| self.jobs.is_open(*key))?;
-        let fetched = &mut self.jobs.task_mut(key).attempts[number as usize - 1].fetched;
+        let mut live = self.workers.holdings(worker)?.live.values();
+        let key = *live.find(|key| !runs.contains(key) && self.jobs.is_open(**key))?;
+        let task = self.jobs.task_mut(key);
+        let number = task.live_on(worker)?;
+        let fetched = &mut task.attempts[number as usize - 1].fetched;
         if *fetched == Fetched::No {
             *fetched = Fetched::At(timestamp);
         }
@@ -90,7 +86,7 @@ impl Master {
         worker: WorkerKey,
         running: Vec<Cow<'a, str>>,
     ) -> Vec<Cow<'a, str>> {
-        let mut listed = HashSet::new();
+        let mut checked = HashSet::new();
         let is_in_vain = |id: &str| {
             let Some(key) = self.find_task(id) else {
                 return true;
@@ -108,7 +104,7 @@ impl Master {
         };
         running
             .into_iter()
-            .filter(|id| is_in_vain(id) && listed.insert(id.clone()))
+            .filter(|id| checked.insert(id.clone()) && is_in_vain(id))
             .collect()
     }
 
@@ -198,11 +194,11 @@ impl Master {
             }
             None => {
                 let failed = self.workers.find(failed_id);
-                for key in failed
-                    .map(|failed| self.held(failed, Jobs::is_latest))
+                for Assignment { task, .. } in failed
+                    .map(|failed| self.latest(failed, Jobs::is_latest))
                     .unwrap_or_default()
                 {
-                    moved.extend(self.move_task(key, failed_id, healthy_id).then_some(key));
+                    moved.extend(self.move_task(task, failed_id, healthy_id).then_some(task));
                 }
             }
         }

@@ -152,11 +152,13 @@ impl Events {
         self.insert(self.listed.len(), event);
     }
 
-    /// Adds an event before those that it caused.
+    /// Adds an event before those that it caused, the last of which may have to make room.
     pub fn insert(&mut self, at: usize, event: impl FnOnce() -> Event) {
-        if self.listed.len() < MAX_LISTED {
+        if at < MAX_LISTED {
             self.listed.insert(at, event());
-        } else {
+        }
+        if at >= MAX_LISTED || self.listed.len() > MAX_LISTED {
+            self.listed.truncate(MAX_LISTED);
             self.unlisted += 1;
         }
     }

@@ -4,8 +4,9 @@ use super::Master;
 use super::events::{Event, Names};
 use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
-use super::workers::{Assignment, Holdings, WorkerKey};
+use super::workers::{Assignment, WorkerKey};
 use crate::wire::{Error, ErrorCode, Quoted, Reply};
+use std::collections::BTreeMap;
 
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
@@ -51,9 +52,14 @@ impl Master {
         let first_event = self.events.len();
         let mut requeued = Names::default();
         self.workers.fail(worker);
-        for key in self.held(worker, |jobs, assignment| {
-            jobs.live_number(assignment).is_some()
-        }) {
+        let live = self.workers.holdings(worker).map(|holdings| &holdings.live);
+        let mut live: Vec<TaskKey> = live
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .copied()
+            .collect();
+        live.sort_unstable_by_key(|key| self.jobs.task(*key).order);
+        for key in live {
             // What was lost before may have ended the job, and this attempt with it.
             if let Some(number) = self.jobs.task(key).live_on(worker) {
                 self.end_attempt(key, number, End::Lost);
@@ -62,42 +68,44 @@ impl Master {
                 }
             }
         }
-        for key in self.held(worker, Jobs::is_output) {
-            if self.is_output_lost_with(worker, key) && self.lose_output(key) {
-                requeued.push(&self.jobs.task(key).id);
+        for output in self.latest(worker, Jobs::is_output) {
+            // Likewise, the job may not need the outputs any more.
+            if self.jobs.is_output(output) && self.lose_output(output.task) {
+                requeued.push(&self.jobs.task(output.task).id);
             }
         }
+        self.sweep_latest(worker);
         let id = self.workers.id(worker);
         self.events
             .insert(first_event, || event(id.into(), requeued));
     }
 
-    /// The tasks of those attempts of a worker that concern it in some way, in task order.
-    pub(super) fn held(
+    /// Those of a worker's latest attempts that concern it in some way, in task order.
+    pub(super) fn latest(
         &self,
         worker: WorkerKey,
         concerns: impl Fn(&Jobs, Assignment) -> bool,
-    ) -> Vec<TaskKey> {
-        let Some(Holdings { live, latest, .. }) = self.workers.holdings(worker) else {
-            return Vec::new();
-        };
-        let mut tasks: Vec<TaskKey> = live
-            .iter()
-            .chain(latest.iter())
+    ) -> Vec<Assignment> {
+        let latest = self
+            .workers
+            .holdings(worker)
+            .map(|holdings| holdings.latest.iter());
+        let mut list: Vec<Assignment> = latest
+            .into_iter()
+            .flatten()
             .filter(|assignment| concerns(&self.jobs, *assignment))
-            .map(|assignment| assignment.task)
             .collect();
-        tasks.sort_unstable_by_key(|key| self.jobs.task(*key).order);
-        tasks.dedup();
-        tasks
+        list.sort_unstable_by_key(|assignment| self.jobs.task(assignment.task).order);
+        list.dedup();
+        list
     }
 
-    fn is_output_lost_with(&self, worker: WorkerKey, key: TaskKey) -> bool {
-        let lives_there = self
-            .jobs
-            .task(key)
-            .winner()
-            .is_some_and(|winner| winner.worker == worker);
-        lives_there && self.jobs.job(key).outputs_live_on_workers()
+    /// Forgets which of a worker's attempts have ceased to concern it, so that to fail it again costs nothing.
+    fn sweep_latest(&mut self, worker: WorkerKey) {
+        if self.workers.holdings(worker).is_some() {
+            let jobs = &self.jobs;
+            let concerns = |assignment| jobs.is_latest(assignment) || jobs.is_output(assignment);
+            self.workers.holdings_mut(worker).latest.sweep(concerns);
+        }
     }
 }

@@ -176,14 +176,6 @@ impl Jobs {
             .get(key.task as usize)
     }
 
-    /// The number of that attempt, if it is live.
-    pub fn live_number(&self, Assignment { assigned, task }: Assignment) -> Option<u32> {
-        let task = self.get(task)?;
-        task.live
-            .iter()
-            .find(|number| task.attempt(*number).assigned == assigned)
-    }
-
     /// Whether that attempt is the most recent one of an unfinished task.
     pub fn is_latest(&self, Assignment { assigned, task }: Assignment) -> bool {
         self.get(task).is_some_and(|task| {

@@ -141,16 +141,12 @@ impl Master {
         let worker = self.workers.find(&report.worker_id);
         let runs = worker
             .and_then(|worker| self.workers.holdings(worker))
-            .map(|holdings| holdings.live.iter());
+            .map(|holdings| holdings.live.values());
         runs.into_iter()
             .flatten()
             .take(LOOK_AT_FIRST)
-            .map(|assignment| assignment.task)
-            .find(|key| {
-                self.jobs
-                    .get(*key)
-                    .is_some_and(|task| *task.id == *report.task_id)
-            })
+            .find(|key| *self.jobs.task(**key).id == *report.task_id)
+            .copied()
             .or_else(|| self.find_task(&report.task_id))
             .ok_or_else(|| super::unknown_task(&report.task_id))
     }

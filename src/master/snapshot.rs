@@ -57,7 +57,7 @@ impl Master {
                         task: key,
                     };
                     if task.live.iter().any(|live| live == number) {
-                        holdings.live.push(assignment, |_| true);
+                        holdings.live.insert(attempt.assigned, key);
                     }
                     if self.jobs.is_latest(assignment) || self.jobs.is_output(assignment) {
                         holdings.latest.push(assignment, |_| true);
@@ -69,6 +69,5 @@ impl Master {
             self.backups
                 .set_open(lane_of(number, Kind::Reduce), is_open);
         }
-        self.workers.sort_holdings();
     }
 }

@@ -14,12 +14,8 @@ impl Master {
             let live = self
                 .workers
                 .holdings(worker)
-                .map(|holdings| holdings.live.iter());
-            for assignment in live.into_iter().flatten() {
-                if self.jobs.live_number(assignment).is_none() {
-                    continue;
-                }
-                let key = assignment.task;
+                .map(|holdings| holdings.live.values());
+            for &key in live.into_iter().flatten() {
                 let task = self.jobs.task(key);
                 if let Some(only) = task.live.only()
                     && let Fetched::At(fetched_at) = task.attempt(only).fetched

@@ -121,14 +121,14 @@ impl Master {
         for task in &self.jobs.at(number).tasks {
             self.tasks.remove(&task.id, |key| &self.jobs.task(key).id);
         }
-        for attempt in self
-            .jobs
-            .remove(number)
-            .tasks
-            .iter()
-            .flat_map(|task| &task.attempts)
-        {
-            self.workers.forget_attempt(attempt.worker);
+        for task in self.jobs.remove(number).tasks {
+            for attempt in &task.attempts {
+                self.workers
+                    .holdings_mut(attempt.worker)
+                    .live
+                    .remove(&attempt.assigned);
+                self.workers.forget_attempt(attempt.worker);
+            }
         }
         Ok(Reply::JobRemoved { job_id: id })
     }

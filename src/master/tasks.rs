@@ -169,12 +169,12 @@ impl LiveAttempts {
     }
 
     fn remove(&mut self, number: u32) {
-        let [first, second] = self.0;
-        if first.is_some_and(|first| first.get() == number) {
-            self.0 = [second, None];
+        let [first, second] = self.0.map(|live| live.filter(|live| live.get() != number));
+        self.0 = if first.is_some() {
+            [first, second]
         } else {
-            self.0[1] = None;
-        }
+            [second, None]
+        };
     }
 }
 
@@ -284,9 +284,7 @@ impl Master {
             assigned,
             task: key,
         };
-        holdings
-            .live
-            .push(assignment, |other| self.jobs.live_number(other).is_some());
+        holdings.live.insert(assigned, key);
         self.hold_latest(worker, assignment);
         self.set_state(key, TaskState::Running);
         number
@@ -296,7 +294,11 @@ impl Master {
     pub(super) fn end_attempt(&mut self, key: TaskKey, number: u32, end: End) {
         let task = self.jobs.task_mut(key);
         task.live.remove(number);
-        let fetched = task.attempt(number).fetched;
+        let &Attempt {
+            worker,
+            assigned,
+            fetched,
+        } = task.attempt(number);
         match end {
             End::WithTask | End::WithoutInputs => {}
             End::Failed => {
@@ -308,6 +310,7 @@ impl Master {
                 self.counters.lost += 1;
             }
         }
+        self.workers.holdings_mut(worker).live.remove(&assigned);
     }
 
     /// Queues an unfinished task again when no attempt of it is live; or gives it up, when its limits are

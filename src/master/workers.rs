@@ -3,7 +3,7 @@
 use super::index::{Index, mark_used, retain_used};
 use super::tasks::TaskKey;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 /// A worker's number: dense, and used again once nothing refers to it.
 pub type WorkerKey = u32;
@@ -67,8 +67,8 @@ enum Health {
 pub struct Holdings {
     /// How many attempts were ever given to the worker, and are still remembered.
     pub attempts: usize,
-    /// Those of them that may be live, in the order in which they were assigned.
-    pub live: Assignments,
+    /// The live ones of them, by their place in the order of all assignments.
+    pub live: BTreeMap<u64, TaskKey>,
     /// Those that may be the most recent ones of unfinished tasks, or may have made outputs that live here.
     pub latest: Assignments,
 }
@@ -85,35 +85,30 @@ pub struct Assignment {
 /// the same however many there are.
 #[derive(Debug, Default)]
 pub struct Assignments {
-    list: VecDeque<Assignment>,
+    list: Vec<Assignment>,
     sweep_at: usize,
 }
 
 impl Assignments {
-    /// Appends an attempt. `concerns` tells which others still do.
+    /// Adds an attempt, which may be there already. `concerns` tells which others still do.
     pub fn push(&mut self, assignment: Assignment, concerns: impl Fn(Assignment) -> bool) {
         if self.list.len() >= self.sweep_at {
-            self.list.retain(|assignment| concerns(*assignment));
-            self.sweep_at = 2 * self.list.len() + 4;
+            self.sweep(concerns);
         }
-        self.list.push_back(assignment);
+        self.list.push(assignment);
     }
 
-    /// Takes out the first attempts, up to one that still concerns the worker.
-    pub fn sweep_front(&mut self, concerns: impl Fn(Assignment) -> bool) {
-        while self.list.front().is_some_and(|first| !concerns(*first)) {
-            self.list.pop_front();
-        }
+    /// Takes out repeats, and what does not concern the worker any more.
+    pub fn sweep(&mut self, concerns: impl Fn(Assignment) -> bool) {
+        self.list
+            .sort_unstable_by_key(|assignment| assignment.assigned);
+        self.list.dedup();
+        self.list.retain(|assignment| concerns(*assignment));
+        self.sweep_at = 2 * self.list.len() + 4;
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Assignment> {
         self.list.iter().copied()
-    }
-
-    fn sort(&mut self) {
-        self.list
-            .make_contiguous()
-            .sort_unstable_by_key(|assignment| assignment.assigned);
     }
 }
 
@@ -331,17 +326,6 @@ impl Workers {
         self.last_heard = 0;
         for (place, worker) in (0..).zip(self.known.iter().flatten()) {
             self.workers[*worker as usize].place = place;
-        }
-    }
-
-    /// Puts what the workers hold in order, once all of it was told.
-    pub fn sort_holdings(&mut self) {
-        for holdings in self
-            .workers
-            .iter_mut()
-            .filter_map(|worker| worker.holdings.as_deref_mut())
-        {
-            holdings.live.sort();
         }
     }
 

@@ -1,7 +1,7 @@
 //! What can be asked of the master: one variant a message type, one row of [`Request::read`] for its fields.
 
 use super::ErrorCode;
-use super::fields::{Field, Fields, read_element, read_integer, read_string};
+use super::fields::{Field, Fields, read_fields, read_integer, read_string};
 use super::{Error, Quoted};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -380,7 +380,7 @@ fn read_tasks<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<TaskSpec<'a>>
         "a list of objects, each with a string id and a chunk",
         |value| {
             read_list(value, |element| {
-                let fields = read_element(element)?;
+                let fields = read_fields(element.get())?;
                 Some(TaskSpec {
                     id: fields.string(Field::Id).ok()?,
                     chunk: read_json(&fields, Field::Chunk).ok()?,
@@ -396,7 +396,7 @@ fn read_lost_inputs<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<LostInp
         "a list of objects, each with a string task_id and an integer attempt",
         |value| {
             read_list(value, |element| {
-                let fields = read_element(element)?;
+                let fields = read_fields(element.get())?;
                 Some(LostInput {
                     task_id: fields.string(Field::TaskId).ok()?,
                     attempt: fields.integer(Field::Attempt).ok()?,
