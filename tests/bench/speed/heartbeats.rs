@@ -3,7 +3,7 @@
 use super::Bench;
 use super::process::{baseline, file_to_file, newlines, node};
 use super::table::{Rounds, Row, Target, Unit, thousands};
-use super::workload::{INIT, Order, heartbeats};
+use super::workload::{INIT, Order, heartbeats, heartbeats_of, scattered};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,20 +12,36 @@ use std::time::Duration;
 const WORKERS: usize = 1_000;
 const HOW: &str = "file to file, whole process";
 
+fn in_another_order(number: usize) -> usize {
+    scattered(number, WORKERS)
+}
+
+fn in_same_order(number: usize) -> usize {
+    scattered(number % WORKERS, WORKERS)
+}
+
 /// Against the ceiling and against a straightforward node, before and after `init`.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let mut rows = Vec::new();
     for (when, init) in [("before", &b""[..]), ("after", INIT)] {
-        let input = [init, &heartbeats(count, WORKERS, Order::Normal)].concat();
-        let input = bench.scratch.file("heartbeats", &input)?;
+        let file = |name, from: fn(usize) -> usize| {
+            let heartbeats = heartbeats_of(0..count, Order::Normal, from);
+            bench.scratch.file(name, &[init, &heartbeats].concat())
+        };
+        let input = file("another-order", in_another_order)?;
+        let same_order = file("same-order", in_same_order)?;
         let output = bench.scratch.path("replies");
-        let run = |mut program| file_to_file(&mut program, &input, &output);
+        let run = |mut program, input| file_to_file(&mut program, input, &output);
         let rounds = Rounds::run(bench.rounds(), || {
-            let node = run(node())?;
+            let time = run(node(), &input)?;
             expect_replies(&output, count + usize::from(!init.is_empty()))?;
-            let ceiling = run(baseline("ceiling")?)?;
-            Ok([node, ceiling, run(baseline("straightforward")?)?])
+            Ok([
+                time,
+                run(baseline("ceiling")?, &input)?,
+                run(baseline("straightforward")?, &input)?,
+                run(node(), &same_order)?,
+            ])
         })?;
         let what = format!(
             "{} heartbeats of {} workers, envelopes {when} `init`",
@@ -37,6 +53,13 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
             against: "ceiling",
             target: Target::AtMost(1.25, Unit::Times),
             measured: rounds.ratio((0, count), (1, count)),
+            how: HOW,
+        });
+        rows.push(Row {
+            what: format!("{what}, in the same order each time"),
+            against: "ceiling",
+            target: Target::AtMost(1.25, Unit::Times),
+            measured: rounds.ratio((3, count), (1, count)),
             how: HOW,
         });
         rows.push(Row {

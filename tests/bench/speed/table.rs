@@ -176,7 +176,7 @@ impl Rounds {
     }
 
     /// The median over the rounds of contestant `a`'s time over contestant `b`'s, each per operation, and
-    /// behind it the range of that ratio and the two median times.
+    /// behind it the two median times and the range of the middle half of the ratios.
     pub fn ratio(&self, (a, a_count): (usize, usize), (b, b_count): (usize, usize)) -> Measured {
         let times = |contestant: usize, count| {
             self.0
@@ -188,8 +188,8 @@ impl Rounds {
             "{} / {} ({:.2} to {:.2})",
             time(median(&sorted(times(a, a_count)))),
             time(median(&sorted(times(b, b_count)))),
-            ratios[0],
-            ratios[ratios.len() - 1],
+            ratios[ratios.len() / 4],
+            ratios[ratios.len() - 1 - ratios.len() / 4],
         );
         Measured::Value(median(&ratios), behind)
     }

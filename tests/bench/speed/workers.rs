@@ -3,7 +3,7 @@
 use super::Bench;
 use super::process::{Session, baseline, node};
 use super::table::{Measured, Rounds, Row, Target, Unit, thousands};
-use super::workload::{Order, check_failures, heartbeats};
+use super::workload::{Order, check_failures, heartbeats, heartbeats_of, scattered};
 use std::io;
 use std::time::Duration;
 
@@ -16,16 +16,21 @@ const LONG_MS: usize = 1_000_000_000;
 /// Five heartbeats of each worker, and the memory that they need.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
-    // Sent again, a heartbeat costs what a new one does: the same bytes do five times.
-    let of_many = heartbeats(many, many, Order::Normal);
-    let of_few = heartbeats(many, FEW, Order::Normal);
     let mut peak = None;
     let rounds = Rounds::run(bench.few_rounds(), || {
-        let mut times = [Duration::ZERO; 2];
-        for (time, input) in times.iter_mut().zip([&of_few, &of_many]) {
+        let mut times = [Duration::ZERO; 3];
+        for (time, (workers, is_same_order)) in
+            times
+                .iter_mut()
+                .zip([(FEW, false), (many, true), (many, false)])
+        {
             let mut session = Session::start(&mut node())?;
-            for _ in 0..TIMES {
-                *time += session.exchange(input, "heartbeat_ok")?;
+            for turn in 0..TIMES {
+                let first = if is_same_order { 0 } else { turn * many };
+                let input = heartbeats_of(first..first + many, Order::Normal, |number| {
+                    scattered(number, workers)
+                });
+                *time += session.exchange(&input, "heartbeat_ok")?;
             }
             peak = session.peak_memory();
             session.finish()?;
@@ -33,14 +38,19 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
         Ok(times)
     })?;
     let count = TIMES * many;
+    let of_each = |order, place| Row {
+        what: format!(
+            "{} workers, five heartbeats of each, in {order}",
+            thousands(many)
+        ),
+        against: "as many of 1,000 workers",
+        target: Target::AtMost(2.5, Unit::Times),
+        measured: rounds.ratio((place, count), (0, count)),
+        how: "pipes, from the start",
+    };
     Ok(vec![
-        Row {
-            what: format!("{} workers, five heartbeats of each", thousands(many)),
-            against: "as many of 1,000 workers",
-            target: Target::AtMost(2.5, Unit::Times),
-            measured: rounds.ratio((1, count), (0, count)),
-            how: "pipes, from the start",
-        },
+        of_each("the same order each time", 1),
+        of_each("another order each time", 2),
         Row {
             what: format!(
                 "memory per worker, {} of them, ids of 8 bytes",

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::ops::Range;
 
 /// The time at which everything begins, in ms.
 const START_MS: usize = 1_700_000_000_000;
@@ -50,18 +51,28 @@ pub fn chunk(number: usize) -> String {
 }
 
 /// The numbers below `count`, each once in `count` steps, neighbours far apart: in a cluster nobody acts in the
-/// order in which all registered.
+/// order in which all registered. After `count` steps they begin anew in another order: nobody is followed by
+/// the one that came next the last time.
 pub fn scattered(step: usize, count: usize) -> usize {
-    // A prime that divides none of the counts in use, so that the steps meet every number.
-    const STRIDE: usize = 611_953;
-    step * STRIDE % count
+    // Without a common factor with the counts in use, which are powers of ten and halves of them.
+    const STRIDES: [usize; 5] = [611_953, 105_943, 924_269, 431_567, 267_401];
+    step * STRIDES[step / count % STRIDES.len()] % count
 }
 
-/// `count` heartbeats from `workers` workers in turn.
+/// `count` heartbeats of `workers` workers, who come in another order with every turn.
 pub fn heartbeats(count: usize, workers: usize, order: Order) -> Vec<u8> {
-    let mut input = Vec::with_capacity(count * 150);
-    for number in 0..count {
-        let worker = worker(scattered(number, workers));
+    heartbeats_of(0..count, order, |number| scattered(number, workers))
+}
+
+/// The heartbeats of those numbers, each of the worker that `from` gives it.
+pub fn heartbeats_of(
+    numbers: Range<usize>,
+    order: Order,
+    from: impl Fn(usize) -> usize,
+) -> Vec<u8> {
+    let mut input = Vec::with_capacity(numbers.len() * 150);
+    for number in numbers {
+        let worker = worker(from(number));
         let timestamp = START_MS + number;
         let has_unknown = matches!(order, Order::UnknownBetween | Order::All);
         let (id, load, host) = if has_unknown {
