@@ -20,6 +20,9 @@ const FAILED_AFTER: Duration = Duration::from_secs(15);
 const SAMPLE_EVERY: Duration = Duration::from_secs(20);
 const KILLED: usize = 200;
 
+/// No job takes half as long, and the checks would go on for ever.
+const GIVE_UP_AT: Duration = Duration::from_secs(3_600);
+
 /// What is different between the runs.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -127,6 +130,7 @@ impl Cluster {
         cluster.at(Duration::ZERO, Event::Sample);
         while !cluster.ledger.is_complete() {
             let Reverse((time, _, event)) = cluster.events.pop().expect("checks never end");
+            assert!(time < GIVE_UP_AT, "tasks were lost: the job does not end");
             cluster.now = time;
             cluster.step(event);
         }
