@@ -132,6 +132,9 @@ impl Unkilled {
 struct Request {
     #[serde(rename = "type")]
     kind: String,
+    /// A request in which this is something else is not carried out.
+    #[serde(rename = "msg_id")]
+    _msg_id: Option<i64>,
     worker_id: Option<String>,
     timestamp: Option<i64>,
     timeout_ms: Option<i64>,
