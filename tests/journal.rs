@@ -25,5 +25,9 @@ mod refused;
 mod restartable;
 #[path = "journal/restarts.rs"]
 mod restarts;
+#[path = "journal/traces.rs"]
+mod traces;
 #[path = "journal/unkilled.rs"]
 mod unkilled;
+#[path = "journal/version.rs"]
+mod version;
