@@ -3,6 +3,7 @@
 use crate::conversation::Conversation;
 use crate::random::Random;
 use crate::restartable::Restartable;
+use crate::traces::{QUESTIONS, TRACES};
 use crate::unkilled::Unkilled;
 
 const CONVERSATIONS: u64 = 200;
@@ -88,4 +89,50 @@ fn a_worker_not_heard_since_a_recovery_is_timed_from_the_first_check_that_sees_i
     node.compact();
     assert_eq!(node.say(&check(9_000)), failed(""));
     assert_eq!(node.say(&check(9_101)), all);
+}
+
+/// States that chance seldom leads to: a conversation each, at whose end they make a difference.
+const RARE: [&[&str]; 2] = [
+    // A reduce's backup waits behind a barrier that is closed again.
+    &[
+        r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "m", "chunk": 1}], "reduce_tasks": 1}"#,
+        r#"{"type": "request_task", "worker_id": "w1", "timestamp": 0}"#,
+        r#"{"type": "complete_task", "worker_id": "w1", "task_id": "m", "attempt": 1, "timestamp": 1, "output": [2]}"#,
+        r#"{"type": "request_task", "worker_id": "w2", "timestamp": 1000}"#,
+        r#"{"type": "check_stragglers", "now": 2000, "slow_after_ms": 10}"#,
+        r#"{"type": "check_failures", "timeout_ms": 1500, "now": 2000}"#,
+        r#"{"type": "request_task", "worker_id": "w3", "timestamp": 2001}"#,
+        r#"{"type": "request_task", "worker_id": "w4", "timestamp": 2002}"#,
+        r#"{"type": "complete_task", "worker_id": "w3", "task_id": "m", "attempt": 2, "timestamp": 2003, "output": [3]}"#,
+        r#"{"type": "request_task", "worker_id": "w4", "timestamp": 2004}"#,
+    ],
+    // A task has failed for the last time while its backup runs, and is given up when that is lost.
+    &[
+        r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "m", "chunk": 1}], "max_failures": 1}"#,
+        r#"{"type": "request_task", "worker_id": "w1", "timestamp": 0}"#,
+        r#"{"type": "check_stragglers", "now": 1000, "slow_after_ms": 10}"#,
+        r#"{"type": "request_task", "worker_id": "w2", "timestamp": 1000}"#,
+        r#"{"type": "fail_task", "worker_id": "w1", "task_id": "m", "attempt": 1, "timestamp": 1001, "error": "kept"}"#,
+        r#"{"type": "remove_worker", "worker_id": "w2"}"#,
+        r#"{"type": "job_status", "job_id": "j"}"#,
+        r#"{"type": "task_status", "task_id": "m"}"#,
+    ],
+];
+
+#[test]
+fn a_snapshot_at_any_point_changes_no_reply() {
+    let everything = [&TRACES[..], &QUESTIONS[..]].concat();
+    for conversation in RARE.into_iter().chain([&*everything]) {
+        let mut told = Restartable::new();
+        let replies: Vec<String> = conversation.iter().map(|said| told.say(said)).collect();
+        for cut in 0..conversation.len() {
+            let mut node = Restartable::new();
+            for (at, (said, reply)) in conversation.iter().zip(&replies).enumerate() {
+                if at == cut {
+                    node.compact();
+                }
+                assert_eq!(node.say(said), *reply, "to {said}, compacted at {cut}");
+            }
+        }
+    }
 }
