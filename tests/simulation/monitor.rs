@@ -62,6 +62,10 @@ impl Monitor {
                 _ => body.json("slow_after_ms", options.task_ms * 4),
             });
         }
+        // It may take a worker for failed that is not, or wants to have its tasks done elsewhere.
+        if random.per_mille(options.reassign / 4) && !names.is_empty() {
+            self.failed.push(random.pick(names).clone());
+        }
         for failed in std::mem::take(&mut self.failed) {
             let others: Vec<&String> = names.iter().filter(|name| **name != failed).collect();
             if !others.is_empty() {

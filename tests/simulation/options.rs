@@ -84,7 +84,7 @@ impl Options {
         Self {
             workers,
             jobs: *r.pick(&[1, 1, 2, 3]),
-            max_maps: *r.pick(&[1, 3, 5, 9]),
+            max_maps: *r.pick(&[1, 3, 5, 8, 12]),
             max_reduces: *r.pick(&[0, 1, 2, 3, 5]),
             faulty_messages: *r.pick(&[20, 60, 120, 240, 480]),
             epoch_ms: *r.pick(&[0, 1_700_000_000_000, -10_000, i64::MAX - (1 << 32)]),
@@ -98,7 +98,7 @@ impl Options {
             drift: *r.pick(&[0, 0, 20, 300]),
             absurd_clocks: *r.pick(&[0, 0, 0, 0, 200]),
             task_ms: *r.pick(&[1, 20, 60, 300]),
-            slowness: *r.pick(&[1, 10]),
+            slowness: *r.pick(&[1, 3, 10]),
             pace_ms: *r.pick(&[10, 20, 50]),
             slots: *r.pick(&[1, 1, 2, 4]),
             says_running: *r.pick(&[0, 500, 1000, 1000]),
@@ -120,7 +120,7 @@ impl Options {
             reassign: *r.pick(&[0, 0, 300, 1000]),
             reassign_named: *r.pick(&[0, 300, 1000]),
             foreign_tasks: *r.pick(&[0, 0, 500]),
-            check_stragglers: *r.pick(&[0, 500, 1000]),
+            check_stragglers: *r.pick(&[0, 500, 1000, 1000]),
             remove_job: *r.pick(&[0, 0, 10, 50]),
             survivors: r.below(workers) + 1,
         }
