@@ -80,13 +80,30 @@ pub const LONGEST_DELAY_MS: i64 = 200 * LONGEST_TAIL;
 impl Options {
     pub fn draw(random: &mut Random) -> Self {
         let r = random;
+        let mut options = Self::draw_each(r);
+        // Where everything goes wrong at once, no job ever gets far. In some runs, some things work.
+        if r.per_mille(400) {
+            (options.loss, options.repetition, options.delay_ms) = (0, 0, 1);
+            (options.partition, options.hang, options.absurd_clocks) = (0, 0, 0);
+        }
+        if r.per_mille(400) {
+            (
+                options.failing_tasks,
+                options.poison_tasks,
+                options.remove_job,
+            ) = (0, 0, 0);
+        }
+        options
+    }
+
+    fn draw_each(r: &mut Random) -> Self {
         let workers = *r.pick(&[1, 2, 3, 3, 4, 6, 8]);
         Self {
             workers,
             jobs: *r.pick(&[1, 1, 2, 3]),
             max_maps: *r.pick(&[1, 3, 5, 8, 12]),
             max_reduces: *r.pick(&[0, 1, 2, 3, 5]),
-            faulty_messages: *r.pick(&[20, 60, 120, 240, 480]),
+            faulty_messages: *r.pick(&[20, 60, 120, 240, 480, 480]),
             epoch_ms: *r.pick(&[0, 1_700_000_000_000, -10_000, i64::MAX - (1 << 32)]),
             init: r.per_mille(500),
             msg_ids: r.per_mille(800),

@@ -258,42 +258,38 @@ impl Worker {
                 .json("attempt", attempt)
         };
         let failed = |error: &str| Some(report("fail_task").text("error", error));
-        let inputs = task["inputs"].as_array().into_iter().flatten();
-        let lost: Vec<String> = inputs
-            .filter(|input| {
-                !moment.world.can_fetch(&task["job_id"], input)
-                    || moment.random.per_mille(moment.options.lost_inputs)
-            })
-            .map(|input| {
-                format!(
-                    "{{\"task_id\": {}, \"attempt\": {}}}",
-                    input["task_id"], input["attempt"]
-                )
-            })
-            .collect();
+        let completed = || Some(report("complete_task").json("output", work::run(task)));
+        let lost = lost_inputs(task, moment);
         let defect = moment
             .world
             .defects
             .get(id)
             .copied()
             .unwrap_or(Defect::None);
-        let report = match defect {
+        let is_bad_luck = defect == Defect::Flaky && moment.random.per_mille(500);
+        let mut reports = match defect {
             _ if !lost.is_empty() => {
-                failed("unreachable").map(|body| body.json("lost_inputs", list(lost)))
+                vec![failed("unreachable").map(|body| body.json("lost_inputs", list(lost)))]
             }
-            Defect::Poison => None,
-            Defect::Flaky if moment.random.per_mille(500) => failed("cannot read it"),
-            Defect::FailsUntil(end) if attempt <= end => failed("cannot read \"it\""),
-            _ => Some(report("complete_task").json("output", work::run(task))),
+            Defect::Poison => vec![None],
+            Defect::FailsUntil(end) if attempt <= end => vec![failed("cannot read \"it\"")],
+            _ if is_bad_luck => vec![failed("cannot read it"), completed()],
+            _ => vec![completed()],
         };
-        self.runs.push(Run {
-            task_id: id.to_owned(),
-            attempt,
-            done_at_ms: moment.now_ms
-                + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
-            report,
-            is_map: task["kind"] == "map",
-        });
+        // Some workers try again by themselves after they have reported an error.
+        if moment.random.per_mille(700) {
+            reports.truncate(1);
+        }
+        for report in reports {
+            self.runs.push(Run {
+                task_id: id.to_owned(),
+                attempt,
+                done_at_ms: moment.now_ms
+                    + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
+                report,
+                is_map: task["kind"] == "map",
+            });
+        }
     }
 
     /// Reports what is done. An error is the task that takes the worker down.
@@ -345,4 +341,20 @@ impl Worker {
 /// The longest that a task runs on a worker that is not slow.
 pub fn longest_run_ms(options: &Options) -> i64 {
     LONGEST_TAIL * options.task_ms
+}
+
+/// The inputs of a reduce that it cannot fetch, or believes so, as a list for `lost_inputs`.
+fn lost_inputs(task: &Value, moment: &mut Moment) -> Vec<String> {
+    let inputs = task["inputs"].as_array().into_iter().flatten();
+    let lost = inputs.filter(|input| {
+        let seems_lost = moment.random.per_mille(moment.options.lost_inputs);
+        seems_lost || !moment.world.can_fetch(&task["job_id"], input)
+    });
+    let listed = |input: &Value| {
+        format!(
+            "{{\"task_id\": {}, \"attempt\": {}}}",
+            input["task_id"], input["attempt"]
+        )
+    };
+    lost.map(listed).collect()
 }
