@@ -134,38 +134,31 @@ impl Node {
     /// there may be more to answer.
     pub fn answer_some(&mut self) -> bool {
         while self.replies.len() < MANY_REPLY_BYTES {
-            let Some(frame) = self.framer.next() else {
-                return false;
-            };
-            let dropped = match frame {
-                Frame::Dropped { line, reason } => Some((line, reason)),
-                Frame::Message { text, line } => {
-                    let mut message = Message::EMPTY;
-                    match wire::parse(text, &mut message) {
-                        Ok(()) => {
-                            match self.service.answer(&message, &mut self.replies) {
-                                Ok(effect) => {
-                                    if let Some(recorder) = &mut self.recorder {
-                                        recorder.record(text, effect, &self.service);
-                                    }
-                                    if !self.quiet {
-                                        log_events(
-                                            &mut self.log,
-                                            line,
-                                            self.service.master.events(),
-                                        );
-                                    }
-                                }
-                                Err(reason) => log_dropped(&mut self.log, line, reason),
-                            }
-                            None
-                        }
-                        Err(wire::NotAnObject) => self.framer.reject(),
-                    }
+            let (text, line) = match self.framer.next() {
+                None => return false,
+                Some(Frame::Message { text, line }) => (text, line),
+                Some(Frame::Dropped { line, reason }) => {
+                    log_dropped(&mut self.log, line, reason);
+                    continue;
                 }
             };
-            if let Some((line, reason)) = dropped {
-                log_dropped(&mut self.log, line, reason);
+            let mut message = Message::EMPTY;
+            if wire::parse(text, &mut message).is_err() {
+                if let Some((line, reason)) = self.framer.reject() {
+                    log_dropped(&mut self.log, line, reason);
+                }
+                continue;
+            }
+            match self.service.answer(&message, &mut self.replies) {
+                Ok(effect) => {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.record(text, effect, &self.service);
+                    }
+                    if !self.quiet {
+                        log_events(&mut self.log, line, self.service.master.events());
+                    }
+                }
+                Err(reason) => log_dropped(&mut self.log, line, reason),
             }
         }
         true

@@ -6,7 +6,6 @@ use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
 use super::workers::{Assignment, WorkerKey};
 use crate::wire::{Error, ErrorCode, Quoted, Reply};
-use std::collections::BTreeMap;
 
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
@@ -46,18 +45,25 @@ impl Master {
         Ok(Reply::WorkerRemoved {})
     }
 
-    /// Takes from a worker what is lost with it: first its attempts, then the map outputs that live on it,
-    /// each in task order. A worker that has failed before has nothing left to lose.
+    /// Fails a worker, and tells so before all that comes of it.
     fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(Box<str>, Names) -> Event) {
         let first_event = self.events.len();
-        let mut requeued = Names::default();
         self.workers.fail(worker);
-        let live = self.workers.holdings(worker).map(|holdings| &holdings.live);
-        let mut live: Vec<TaskKey> = live
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .copied()
-            .collect();
+        let requeued = self.lose_holdings(worker);
+        let id = self.workers.id(worker);
+        self.events
+            .insert(first_event, || event(id.into(), requeued));
+    }
+
+    /// Takes from a worker what is lost with it: first its attempts, then the map outputs that live on it,
+    /// each in task order. A worker that has failed before has nothing left to lose. Returns what was queued
+    /// again.
+    fn lose_holdings(&mut self, worker: WorkerKey) -> Names {
+        let mut requeued = Names::default();
+        let Some(holdings) = self.workers.holdings(worker) else {
+            return requeued;
+        };
+        let mut live: Vec<TaskKey> = holdings.live.values().copied().collect();
         live.sort_unstable_by_key(|key| self.jobs.task(*key).order);
         for key in live {
             // What was lost before may have ended the job, and this attempt with it.
@@ -74,10 +80,11 @@ impl Master {
                 requeued.push(&self.jobs.task(output.task).id);
             }
         }
-        self.sweep_latest(worker);
-        let id = self.workers.id(worker);
-        self.events
-            .insert(first_event, || event(id.into(), requeued));
+        // So that to fail it again costs nothing.
+        let jobs = &self.jobs;
+        let latest = &mut self.workers.holdings_mut(worker).latest;
+        latest.sweep(|assignment| jobs.is_latest_or_output(assignment));
+        requeued
     }
 
     /// Those of a worker's latest attempts that concern it in some way, in task order.
@@ -98,14 +105,5 @@ impl Master {
         list.sort_unstable_by_key(|assignment| self.jobs.task(assignment.task).order);
         list.dedup();
         list
-    }
-
-    /// Forgets which of a worker's attempts have ceased to concern it, so that to fail it again costs nothing.
-    fn sweep_latest(&mut self, worker: WorkerKey) {
-        if self.workers.holdings(worker).is_some() {
-            let jobs = &self.jobs;
-            let concerns = |assignment| jobs.is_latest(assignment) || jobs.is_output(assignment);
-            self.workers.holdings_mut(worker).latest.sweep(concerns);
-        }
     }
 }

@@ -202,6 +202,11 @@ impl Jobs {
             && self.job(key).outputs_live_on_workers()
     }
 
+    /// Whether that attempt still concerns its worker in one of these two ways.
+    pub fn is_latest_or_output(&self, assignment: Assignment) -> bool {
+        self.is_latest(assignment) || self.is_output(assignment)
+    }
+
     pub fn kind(&self, key: TaskKey) -> Kind {
         self.job(key).kind(key.task)
     }

@@ -59,7 +59,7 @@ impl Master {
                     if task.live.iter().any(|live| live == number) {
                         holdings.live.insert(attempt.assigned, key);
                     }
-                    if self.jobs.is_latest(assignment) || self.jobs.is_output(assignment) {
+                    if self.jobs.is_latest_or_output(assignment) {
                         holdings.latest.push(assignment, |_| true);
                     }
                 }

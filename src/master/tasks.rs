@@ -395,11 +395,8 @@ impl Master {
     /// accepted. It may be noted already.
     pub(super) fn hold_latest(&mut self, worker: WorkerKey, assignment: Assignment) {
         let jobs = &self.jobs;
-        let concerns = |other| jobs.is_latest(other) || jobs.is_output(other);
-        self.workers
-            .holdings_mut(worker)
-            .latest
-            .push(assignment, concerns);
+        let latest = &mut self.workers.holdings_mut(worker).latest;
+        latest.push(assignment, |other| jobs.is_latest_or_output(other));
     }
 
     pub(super) fn enter_queue(&mut self, key: TaskKey, rank: Rank) {
