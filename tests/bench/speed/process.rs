@@ -213,8 +213,9 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> io::Result<Self> {
-        let name = format!("speed-{}", std::process::id());
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("speed");
+        // A run that was interrupted has left its files.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path)?;
         Ok(Self(path))
     }
