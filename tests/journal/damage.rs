@@ -46,6 +46,15 @@ fn write_journal(compacted: bool) -> Vec<u8> {
     node.journal
 }
 
+/// One whose damage can be tried in many ways.
+fn write_short_journal() -> Vec<u8> {
+    let mut node = Restartable::new();
+    for request in &REQUESTS[..4] {
+        node.say(request);
+    }
+    node.journal
+}
+
 fn states_equal(journal: &[u8], requests: &[&str]) -> bool {
     let mut recovered = Restartable::on(journal.to_vec());
     let mut told = Restartable::new();
@@ -175,22 +184,33 @@ fn every_bit_flipped_in_front_of_a_torn_record_is_found() {
 /// A burst is the likeliest damage there is, and a checksum of plain steps lets some of them pass where two of
 /// its words meet.
 #[test]
-fn every_two_bits_flipped_close_to_each_other_are_found() {
-    const APART: usize = 17;
-    let mut node = Restartable::new();
-    for request in &REQUESTS[..4] {
-        node.say(request);
-    }
-    let journal = node.journal;
+fn every_two_flipped_bits_that_are_close_to_each_other_or_words_apart_are_found() {
+    let journal = write_short_journal();
     // Without the last end of a line: what has none, and is not whole, may have been torn.
     let bits = 8 * (journal.len() - 1);
-    let pairs = (0..bits)
-        .flat_map(|first| (first + 1..bits.min(first + APART)).map(move |second| (first, second)));
-    for (first, second) in pairs {
-        let mut flipped = journal.clone();
-        flipped[first / 8] ^= 1 << (first % 8);
-        flipped[second / 8] ^= 1 << (second % 8);
-        assert!(damage(&flipped).is_some(), "bits {first} and {second}");
+    for apart in (1..=17).chain([31, 32, 33, 63, 64, 65, 128]) {
+        for first in 0..bits - apart {
+            let mut flipped = journal.clone();
+            for bit in [first, first + apart] {
+                flipped[bit / 8] ^= 1 << (bit % 8);
+            }
+            assert!(damage(&flipped).is_some(), "{first} and {apart} behind");
+        }
+    }
+}
+
+#[test]
+fn every_byte_too_many_or_too_few_is_found() {
+    let journal = write_short_journal();
+    for at in 0..journal.len() - 1 {
+        for byte in *b"\0 0x\n" {
+            let mut inserted = journal.clone();
+            inserted.insert(at, byte);
+            assert!(damage(&inserted).is_some(), "{byte} at {at}");
+        }
+        let mut removed = journal.clone();
+        removed.remove(at);
+        assert!(damage(&removed).is_some(), "{at}");
     }
 }
 
