@@ -319,9 +319,11 @@ impl Ledger {
     }
 
     fn learn_assignment(&mut self, worker: &str, timestamp: &Value, handed: &Value) {
-        let id = text(handed, "id");
-        let (timestamp, number) = (timestamp.as_i64(), handed["attempt"].as_i64());
-        let Some(task) = self.task_mut(&id) else {
+        let (Some(id), timestamp) = (handed["id"].as_str(), timestamp.as_i64()) else {
+            return;
+        };
+        let number = handed["attempt"].as_i64();
+        let Some(task) = self.task_mut(id) else {
             return;
         };
         let known = (1..)
@@ -330,7 +332,7 @@ impl Ledger {
         match known {
             Some((_, attempt)) if attempt.fetched => {}
             Some((_, attempt)) => (attempt.fetched, attempt.fetched_at) = (true, timestamp),
-            None => self.assign(&id, worker, timestamp),
+            None => self.assign(id, worker, timestamp),
         }
     }
 

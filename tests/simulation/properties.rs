@@ -31,6 +31,7 @@ pub const LAWS_OF_CHANGE: &[(&str, LawOfChange)] = laws![
     workers::an_output_is_lost_only_with_its_worker_and_only_if_needed,
     workers::a_lost_attempt_counts_once,
     workers::reassigned_tasks_are_on_the_healthy_worker,
+    workers::reassign_leaves_the_others_alone,
     workers::reassign_refuses_a_failed_worker,
     assignment::no_task_is_ever_lost,
     assignment::a_worker_gets_again_what_it_does_not_run,

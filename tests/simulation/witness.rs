@@ -75,6 +75,7 @@ pub struct Witness {
 }
 
 const ONE_REPLY: &str = "every_request_is_answered_once_in_order";
+const ADDRESS: &str = "a_reply_goes_to_whoever_asked";
 const NO_PANIC: &str = "the_master_never_panics";
 
 fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
@@ -242,25 +243,27 @@ impl Witness {
         if envelope.is_some() {
             request = request["body"].take();
         }
-        if request["type"] == "init" && request["node_id"].is_string() && self.node_id.is_none() {
+        // Until `init` has named the node, it has no address to send from; the answer to that is the first with one.
+        let has_envelope = reply.get("body").is_some();
+        if self.node_id.is_none()
+            && request["type"] == "init"
+            && (has_envelope || reply["type"] == "init_ok")
+        {
             self.node_id = request["node_id"].as_str().map(str::to_owned);
         }
-        if let (Some(src), Some(node_id)) = (envelope, &self.node_id) {
-            let is_addressed = reply["src"] == **node_id && reply["dest"] == src;
+        if let (Some(src), Some(node_id)) = (&envelope, &self.node_id) {
+            let is_addressed = reply["src"] == **node_id && reply["dest"] == *src;
             reply = reply["body"].take();
             if !is_addressed || reply["msg_id"] != self.enveloped_replies {
-                return broken(
-                    "a_reply_goes_to_whoever_asked",
-                    "its envelope should say so, and count",
-                );
+                return broken(ADDRESS, "its envelope should say so, and count");
             }
             self.enveloped_replies += 1;
+        } else if has_envelope {
+            return broken(ADDRESS, "there should be no envelope");
         }
-        if reply["in_reply_to"] != request["msg_id"] {
-            return broken(
-                "a_reply_goes_to_whoever_asked",
-                "it should say what it is in reply to",
-            );
+        let msg_id = request["msg_id"].as_i64();
+        if reply.get("in_reply_to").map(Value::as_i64) != msg_id.map(Some) {
+            return broken(ADDRESS, "it should say what it is in reply to");
         }
         Ok((request, reply))
     }

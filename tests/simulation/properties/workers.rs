@@ -1,7 +1,7 @@
 //! Workers that fail, leave, or have their tasks taken from them.
 
 use super::super::ledger::{Job, Ledger, Step, Task};
-use super::super::snapshot::{Snapshot, TaskState, TaskView, texts};
+use super::super::snapshot::{Snapshot, TaskState, texts};
 use super::{Verdict, is_idle_or_given_up, require};
 use serde_json::Value;
 
@@ -157,31 +157,27 @@ pub fn reassign_refuses_a_failed_worker(step: &Step) -> Verdict {
 }
 
 /// Those asked for, but for the finished ones and those in work on a third worker; as one new attempt each, unless
-/// one is live there. A task given up by the loss is not moved.
+/// one is live there. A task given up by the loss is not moved. (Of a job that ends by it, tasks moved before are withdrawn.)
 pub fn reassigned_tasks_are_on_the_healthy_worker(step: &Step) -> Verdict {
     if !step.did("reassign") {
         return Ok(());
     }
-    let (failed, healthy) = (step.says("failed_worker"), step.says("healthy_worker"));
-    let is_third = |worker: &String| *worker != failed && *worker != healthy;
-    let is_movable =
-        |seen: &TaskView| seen.state.is_unfinished() && !seen.workers.iter().any(is_third);
-    let mut moved: Vec<&String> = vec![];
-    for id in asked_for(step, &failed) {
+    let healthy = step.says("healthy_worker");
+    let mut moved = to_be_moved(step);
+    let mut reported = texts(&step.reply["reassigned_tasks"]).unwrap_or_default();
+    for list in [&mut moved, &mut reported] {
+        list.retain(|id| {
+            step.after(id)
+                .is_some_and(|after| after.state != TaskState::Withdrawn)
+        });
+    }
+    require(moved == reported, || {
+        format!("{moved:?} should be reassigned")
+    })?;
+    for id in moved {
         let (before, Some(after)) = (step.before(&id), step.after(&id)) else {
             return Err(format!("{id:?} should be known"));
         };
-        if !before.is_none_or(is_movable) || after.state.is_given_up() {
-            continue;
-        }
-        let Some(task) = step.ledger.task(&id) else {
-            continue;
-        };
-        // A job may fail by an earlier task of the list.
-        if after.state == TaskState::Withdrawn {
-            continue;
-        }
-        moved.push(&task.id);
         let was_there = before.is_some_and(|seen| seen.workers.contains(&healthy));
         let attempts = before.map_or(1, |seen| seen.attempts) + usize::from(!was_there);
         let is_moved = after.workers == [healthy.as_str()] && after.attempts == attempts;
@@ -189,20 +185,41 @@ pub fn reassigned_tasks_are_on_the_healthy_worker(step: &Step) -> Verdict {
             format!("{id:?} should be on {healthy:?} as attempt {attempts}, and is {after:?}")
         })?;
     }
-    let reported = texts(&step.reply["reassigned_tasks"]).unwrap_or_default();
-    require(reported.iter().eq(moved.iter().copied()), || {
-        format!("{moved:?} should be reassigned")
-    })?;
+    Ok(())
+}
+
+pub fn reassign_leaves_the_others_alone(step: &Step) -> Verdict {
+    if !step.did("reassign") {
+        return Ok(());
+    }
+    let asked_for = to_be_moved(step);
+    let failed = step.says("failed_worker");
     for (task, before, after) in step.tasks() {
-        let is_touched = moved.contains(&&task.id)
+        let may_change = asked_for.contains(&task.id)
             || before.workers.contains(&failed)
+            || after.state.is_given_up()
             || step.fails_its_job(&task.job_id);
-        require(
-            is_touched || before == after || after.state.is_given_up(),
-            || format!("{:?} should not change", task.id),
-        )?;
+        require(may_change || before == after, || {
+            format!("{:?} should not change", task.id)
+        })?;
     }
     Ok(())
+}
+
+/// What a `reassign` moves.
+fn to_be_moved(step: &Step) -> Vec<String> {
+    let (failed, healthy) = (step.says("failed_worker"), step.says("healthy_worker"));
+    let is_third = |worker: &String| *worker != failed && *worker != healthy;
+    let is_movable = |id: &String| {
+        let was_movable = step
+            .before(id)
+            .is_none_or(|seen| seen.state.is_unfinished() && !seen.workers.iter().any(is_third));
+        was_movable && !step.after(id).is_some_and(|seen| seen.state.is_given_up())
+    };
+    asked_for(step, &failed)
+        .into_iter()
+        .filter(is_movable)
+        .collect()
 }
 
 /// With `tasks`, those, each once; without, what is unfinished and was last given to the failed worker.
