@@ -125,7 +125,6 @@ impl Recorder {
         recorder.records.extend_from_slice(b"!snapshot ");
         serde_json::to_writer(&mut recorder.records, service)?;
         recorder.end(start);
-        recorder.set_msg_ids_aside(service);
         Ok(recorder)
     }
 

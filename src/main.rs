@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context as _;
+use mapreduce_master::journal::Recovery;
 use mapreduce_master::journal::file::{Journal, Sync};
 use mapreduce_master::node::{self, Node};
 use std::ffi::OsString;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const INPUT_BUFFER_BYTES: usize = 64 << 10;
 
@@ -80,22 +81,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             let sync = options.sync.unwrap_or(Sync::Batch);
             let (journal, recovery) =
                 Journal::open(path, sync).with_context(|| format!("journal {}", path.display()))?;
-            let mut log = io::stderr().lock();
-            if recovery.torn_bytes > 0 {
-                let (torn, at) = (recovery.torn_bytes, recovery.bytes);
-                let _ = writeln!(
-                    log,
-                    "journal: dropped a torn record, {torn} bytes at byte {at}"
-                );
-            }
-            if recovery.records > 0 && !options.quiet {
-                let (records, elapsed) = (recovery.records, started.elapsed());
-                let known = recovery.service.master.summary();
-                let _ = writeln!(
-                    log,
-                    "journal: recovered in {elapsed:.1?} from {records} records; {known}"
-                );
-            }
+            log_recovery(&recovery, started.elapsed(), options.quiet);
             (Node::recovered(recovery, options.quiet), Some(journal))
         }
     };
@@ -104,6 +90,26 @@ fn run(options: &Options) -> anyhow::Result<()> {
     // A large cluster takes long to free piece by piece, and the process is about to end.
     std::mem::forget(node);
     outcome
+}
+
+/// Says in a line each what was dropped and what was recovered.
+fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
+    let mut log = Vec::new();
+    if recovery.torn_bytes > 0 {
+        let (torn, at) = (recovery.torn_bytes, recovery.bytes);
+        let _ = writeln!(
+            log,
+            "journal: dropped a torn record, {torn} bytes at byte {at}"
+        );
+    }
+    if recovery.records > 0 && !quiet {
+        let (records, known) = (recovery.records, recovery.service.master.summary());
+        let _ = writeln!(
+            log,
+            "journal: recovered in {elapsed:.1?} from {records} records; {known}"
+        );
+    }
+    let _ = io::stderr().write_all(&log);
 }
 
 const VERSION: &str = concat!("mapreduce-master ", env!("CARGO_PKG_VERSION"), "\n");

@@ -209,8 +209,10 @@ fn open_locked(path: &Path) -> anyhow::Result<File> {
 /// Whether a file is what a compaction leaves when it is killed: a journal, or the beginning of one, that
 /// nobody uses.
 fn is_leftover(path: &Path) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    let Some(file) = File::open(path).ok().filter(|_| is_file) else {
+    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let Ok(file) = File::open(path) else {
         return false;
     };
     let mut header = Vec::new();
