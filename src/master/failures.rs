@@ -4,8 +4,8 @@ use super::Master;
 use super::events::{Event, Names};
 use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
-use super::workers::{Assignment, WorkerKey};
-use crate::wire::{Error, ErrorCode, Quoted, Reply};
+use super::workers::{Assignment, WorkerKey, Workers};
+use crate::wire::{Error, ErrorCode, Ids, Quoted, Reply};
 
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
@@ -13,19 +13,20 @@ impl Master {
         let overdue = self.workers.overdue(timeout_ms, now);
         for &worker in &overdue {
             if !self.workers.has_failed(worker) {
-                let silent_ms = self.workers.silence(worker, now);
-                self.fail_worker(worker, |worker, requeued| Event::WorkerFailed {
-                    worker,
-                    silent_ms,
+                self.fail_worker(worker, |workers, requeued| Event::WorkerFailed {
+                    worker: workers.id(worker).into(),
+                    silent_ms: workers.silence(worker, now),
                     requeued,
                 });
             }
         }
+        let workers = &self.workers;
         Reply::FailuresDetected {
-            failed_workers: overdue
-                .into_iter()
-                .map(|worker| self.workers.id(worker))
-                .collect(),
+            failed_workers: Ids(Box::new(move |tell| {
+                for worker in &overdue {
+                    tell(workers.id(*worker));
+                }
+            })),
         }
     }
 
@@ -37,8 +38,8 @@ impl Master {
                 format!("no worker {}", Quoted(id)),
             )
         })?;
-        self.fail_worker(worker, |worker, requeued| Event::WorkerLeft {
-            worker,
+        self.fail_worker(worker, |_, requeued| Event::WorkerLeft {
+            worker: id.into(),
             requeued,
         });
         self.workers.forget(worker);
@@ -46,13 +47,12 @@ impl Master {
     }
 
     /// Fails a worker, and tells so before all that comes of it.
-    fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(Box<str>, Names) -> Event) {
+    fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(&Workers, Names) -> Event) {
         let first_event = self.events.len();
         self.workers.fail(worker);
         let requeued = self.lose_holdings(worker);
-        let id = self.workers.id(worker);
-        self.events
-            .insert(first_event, || event(id.into(), requeued));
+        let workers = &self.workers;
+        self.events.insert(first_event, || event(workers, requeued));
     }
 
     /// Takes from a worker what is lost with it: first its attempts, then the map outputs that live on it,

@@ -209,10 +209,8 @@ impl Workers {
                 Heard::Joined
             }
         };
-        self.vitals[at] = Vital {
-            health: Health::Healthy,
-            timed: true,
-        };
+        self.vitals[at].health = Health::Healthy;
+        self.vitals[at].timed = true;
         (key, heard)
     }
 
@@ -222,10 +220,8 @@ impl Workers {
         let is_new = self.vitals[worker as usize].health == Health::Unknown;
         if is_new {
             self.append_to_known(worker);
-            self.vitals[worker as usize] = Vital {
-                health: Health::Healthy,
-                timed: false,
-            };
+            self.vitals[worker as usize].health = Health::Healthy;
+            self.vitals[worker as usize].timed = false;
         }
         is_new
     }

@@ -1,11 +1,12 @@
 //! What the master answers: one variant a reply, its fields in the order in which they are written.
 
 use super::Error;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::ser::Formatter;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::{io, mem};
+use std::{fmt, io, mem};
 
 /// A reply without its addressing. The sections of the protocol are 5 (workers) and 6 (jobs and tasks).
 #[derive(Debug, Serialize)]
@@ -14,7 +15,7 @@ pub enum Reply<'a> {
     InitOk {},
     HeartbeatOk {},
     FailuresDetected {
-        failed_workers: Vec<&'a str>,
+        failed_workers: Ids<'a>,
     },
     Reassigned {
         reassigned_tasks: Vec<&'a str>,
@@ -56,6 +57,34 @@ pub enum Reply<'a> {
         code: u8,
         text: Cow<'a, str>,
     },
+}
+
+/// A list of ids that may be a million long: it is not put together but told, id by id, to whoever writes it.
+pub struct Ids<'a>(pub Box<TellIds<'a>>);
+
+/// Tells each id in turn to the function that it is given.
+pub type TellIds<'a> = dyn Fn(&mut dyn FnMut(&str)) + 'a;
+
+impl fmt::Debug for Ids<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut list = f.debug_list();
+        (self.0)(&mut |id| _ = list.entry(&id));
+        list.finish()
+    }
+}
+
+impl Serialize for Ids<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        let mut written = Ok(());
+        (self.0)(&mut |id| {
+            if written.is_ok() {
+                written = list.serialize_element(id);
+            }
+        });
+        written?;
+        list.end()
+    }
 }
 
 impl Reply<'_> {
