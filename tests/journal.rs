@@ -1,6 +1,9 @@
 //! A node that is killed, and started again on its journal, goes on where it was; and one whose journal is damaged says
 //! so and touches nothing.
 
+// Links, permissions, limits and the shell are those of Unix.
+#![cfg(unix)]
+
 #[path = "journal/clients.rs"]
 mod clients;
 #[path = "journal/compaction.rs"]
