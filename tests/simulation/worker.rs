@@ -62,12 +62,15 @@ impl Clock {
 
 /// A task in work.
 struct Run {
-    task_id: String,
-    attempt: i64,
+    task: Value,
+    is_second_try: bool,
     done_at_ms: i64,
-    /// What it will report; nothing if the task takes the worker down.
-    report: Option<Body>,
-    is_map: bool,
+}
+
+impl Run {
+    fn id(&self) -> &str {
+        self.task["id"].as_str().unwrap_or_default()
+    }
 }
 
 /// What has to reach the master.
@@ -221,7 +224,7 @@ impl Worker {
         if !self.says_running {
             return body;
         }
-        let mut running: Vec<String> = self.runs.iter().map(|run| run.task_id.clone()).collect();
+        let mut running: Vec<String> = self.runs.iter().map(|run| run.id().to_owned()).collect();
         running.extend(self.reports.iter().map(|report| report.task_id.clone()));
         if moment.random.per_mille(30) {
             running.push("nobody-knows".to_owned());
@@ -231,7 +234,7 @@ impl Worker {
 
     fn read(&mut self, reply: &Value, moment: &mut Moment) {
         for cancelled in reply["cancel"].as_array().into_iter().flatten() {
-            self.runs.retain(|run| run.task_id != *cancelled);
+            self.runs.retain(|run| run.task["id"] != *cancelled);
         }
         match reply["type"].as_str() {
             Some("task_assigned") => self.start(&reply["task"], moment),
@@ -244,77 +247,78 @@ impl Worker {
     }
 
     fn start(&mut self, task: &Value, moment: &mut Moment) {
-        let (Some(id), Some(attempt)) = (task["id"].as_str(), task["attempt"].as_i64()) else {
-            return;
-        };
-        let runs_it = |run: &Run| run.task_id == id && run.attempt == attempt;
-        if self.runs.iter().any(runs_it) {
-            return;
+        let runs_it =
+            |run: &Run| run.task["id"] == task["id"] && run.task["attempt"] == task["attempt"];
+        if !self.runs.iter().any(runs_it) {
+            self.run(task.clone(), false, moment);
         }
-        let report = |kind: &str| {
-            Body::new(kind)
-                .text("worker_id", &self.name)
-                .text("task_id", id)
-                .json("attempt", attempt)
-        };
-        let failed = |error: &str| Some(report("fail_task").text("error", error));
-        let completed = || Some(report("complete_task").json("output", work::run(task)));
-        let lost = lost_inputs(task, moment);
-        let defect = moment
-            .world
-            .defects
-            .get(id)
-            .copied()
-            .unwrap_or(Defect::None);
-        let is_bad_luck = defect == Defect::Flaky && moment.random.per_mille(500);
-        let mut reports = match defect {
-            _ if !lost.is_empty() => {
-                vec![failed("unreachable").map(|body| body.json("lost_inputs", list(lost)))]
-            }
-            Defect::Poison => vec![None],
-            Defect::FailsUntil(end) if attempt <= end => vec![failed("cannot read \"it\"")],
-            _ if is_bad_luck => vec![failed("cannot read it"), completed()],
-            _ => vec![completed()],
-        };
-        // Some workers try again by themselves after they have reported an error.
-        if moment.random.per_mille(700) {
-            reports.truncate(1);
-        }
-        for report in reports {
-            self.runs.push(Run {
-                task_id: id.to_owned(),
-                attempt,
-                done_at_ms: moment.now_ms
-                    + self.slowness * moment.random.heavy_tail(moment.options.task_ms),
-                report,
-                is_map: task["kind"] == "map",
-            });
-        }
+    }
+
+    fn run(&mut self, task: Value, is_second_try: bool, moment: &mut Moment) {
+        let takes_ms = self.slowness * moment.random.heavy_tail(moment.options.task_ms);
+        self.runs.push(Run {
+            task,
+            is_second_try,
+            done_at_ms: moment.now_ms + takes_ms,
+        });
     }
 
     /// Reports what is done. An error is the task that takes the worker down.
     fn finish_runs(&mut self, moment: &mut Moment) -> Result<(), ()> {
-        let (done, runs) = std::mem::take(&mut self.runs)
-            .into_iter()
-            .partition(|run| run.done_at_ms <= moment.now_ms);
-        self.runs = runs;
-        let done: Vec<Run> = done;
+        let is_done = |run: &mut Run| run.done_at_ms <= moment.now_ms;
+        let done: Vec<Run> = self.runs.extract_if(.., is_done).collect();
         for run in done {
+            let body = self.outcome(&run, moment).ok_or(())?;
             let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
-            let body = run.report.ok_or(())?.json("timestamp", timestamp);
-            if run.is_map {
-                moment
-                    .world
-                    .outputs
-                    .insert((self.name.clone(), run.task_id.clone(), run.attempt));
-            }
             self.reports.push(Report {
-                task_id: run.task_id,
-                body,
+                task_id: run.id().to_owned(),
+                body: body.json("timestamp", timestamp),
                 tries: 0,
             });
         }
         Ok(())
+    }
+
+    /// What has come of a task: its output, an error, or inputs that were not there; nothing if it takes the worker
+    /// down.
+    fn outcome(&mut self, run: &Run, moment: &mut Moment) -> Option<Body> {
+        let (id, attempt) = (run.id(), run.task["attempt"].as_i64().unwrap_or_default());
+        let report = |kind: &str| {
+            let body = Body::new(kind)
+                .text("worker_id", &self.name)
+                .text("task_id", id);
+            body.json("attempt", attempt)
+        };
+        let lost = lost_inputs(&run.task, moment);
+        if !lost.is_empty() {
+            return Some(
+                report("fail_task")
+                    .text("error", "unreachable")
+                    .json("lost_inputs", list(lost)),
+            );
+        }
+        let has_failed = match moment.world.defects.get(id) {
+            Some(Defect::Poison) => return None,
+            Some(Defect::FailsUntil(last_bad)) => attempt <= *last_bad,
+            Some(Defect::Flaky) => !run.is_second_try && moment.random.per_mille(500),
+            Some(Defect::None) | None => false,
+        };
+        if has_failed {
+            let failed = report("fail_task").text("error", "cannot read \"it\"");
+            // Some workers try again by themselves after they have reported an error.
+            if moment.random.per_mille(300) {
+                self.run(run.task.clone(), true, moment);
+            }
+            return Some(failed);
+        }
+        let completed = report("complete_task").json("output", work::run(&run.task));
+        if run.task["kind"] == "map" {
+            moment
+                .world
+                .outputs
+                .insert((self.name.clone(), id.to_owned(), attempt));
+        }
+        Some(completed)
     }
 
     /// Goes for good, and says so.
