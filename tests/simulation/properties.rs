@@ -59,6 +59,7 @@ pub const LAWS_OF_CHANGE: &[(&str, LawOfChange)] = laws![
 pub const LAWS_OF_STATE: &[(&str, LawOfState)] = laws![
     jobs::a_task_has_one_state,
     jobs::a_task_is_given_up_at_its_limits,
+    jobs::a_job_skips_as_many_tasks_as_it_may,
     jobs::a_job_ends_with_its_tasks,
     jobs::counters_add_up,
     workers::a_failed_worker_holds_nothing,
