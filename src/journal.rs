@@ -85,9 +85,15 @@ impl Checksum {
     }
 
     fn to_hex(self) -> [u8; 16] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 16];
-        for (place, digit) in digits.iter_mut().rev().enumerate() {
-            *digit = b"0123456789abcdef"[(self.0 >> (4 * place) & 15) as usize];
+        for (pair, byte) in digits
+            .as_chunks_mut()
+            .0
+            .iter_mut()
+            .zip(self.0.to_be_bytes())
+        {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
         }
         digits
     }
