@@ -6,6 +6,7 @@
 mod assignment;
 mod events;
 mod failures;
+mod ids;
 mod index;
 mod jobs;
 mod queue;

@@ -7,11 +7,19 @@ use super::tasks::{End, TaskKey};
 use super::workers::{Assignment, WorkerKey, Workers};
 use crate::wire::{Error, ErrorCode, Ids, Quoted, Reply};
 
+const IDS_AT_ONCE: usize = 64;
+
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
     pub(super) fn check_failures(&mut self, timeout_ms: i64, now: i64) -> Reply<'_> {
-        let overdue = self.workers.overdue(timeout_ms, now);
-        for &worker in &overdue {
+        // `timeout_ms` is not negative. Where the difference is less than any time, no time is below it.
+        let oldest_healthy = now.saturating_sub(timeout_ms);
+        let mut overdue = Vec::new();
+        for place in 0..self.workers.places() {
+            let Some(worker) = self.workers.check(place, oldest_healthy, now) else {
+                continue;
+            };
+            overdue.push(worker);
             if !self.workers.has_failed(worker) {
                 self.fail_worker(worker, |workers, requeued| Event::WorkerFailed {
                     worker: workers.id(worker).into(),
@@ -23,8 +31,13 @@ impl Master {
         let workers = &self.workers;
         Reply::FailuresDetected {
             failed_workers: Ids(Box::new(move |tell| {
-                for worker in &overdue {
-                    tell(workers.id(*worker));
+                // The processor looks up several ids at once when nothing else is done in between.
+                let mut ids = [""; IDS_AT_ONCE];
+                for overdue in overdue.chunks(IDS_AT_ONCE) {
+                    for (id, worker) in ids.iter_mut().zip(overdue) {
+                        *id = workers.id(*worker);
+                    }
+                    tell(&ids[..overdue.len()]);
                 }
             })),
         }
@@ -50,7 +63,11 @@ impl Master {
     fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(&Workers, Names) -> Event) {
         let first_event = self.events.len();
         self.workers.fail(worker);
-        let requeued = self.lose_holdings(worker);
+        let requeued = if self.workers.holdings(worker).is_some() {
+            self.lose_holdings(worker)
+        } else {
+            Names::default()
+        };
         let workers = &self.workers;
         self.events.insert(first_event, || event(workers, requeued));
     }

@@ -1,5 +1,6 @@
 //! The workers: who is known, when each was last heard, and which tasks concern it (protocol, section 5).
 
+use super::ids::Ids;
 use super::index::{Index, mark_used, retain_used};
 use super::tasks::TaskKey;
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,18 @@ const NEVER: i64 = i64::MIN;
 pub struct Workers {
     #[serde(skip)]
     index: Index<WorkerKey>,
-    workers: Vec<Worker>,
+    #[serde(rename = "workers")]
+    ids: Ids,
     /// The latest time heard, by worker, in ms.
     last_heartbeat: Vec<i64>,
     /// By worker.
     vitals: Vec<Vital>,
+    /// By worker.
+    #[serde(skip)]
+    holdings: Vec<Option<Box<Holdings>>>,
+    /// The place in `known` of each worker that is known.
+    #[serde(skip)]
+    places: Vec<u32>,
     /// The known workers in the order in which they became known; those that left since are `None`.
     known: Vec<Option<WorkerKey>>,
     #[serde(skip)]
@@ -33,17 +41,9 @@ pub struct Workers {
     /// Who was heard last.
     #[serde(skip)]
     last_heard: WorkerKey,
-}
-
-/// What is asked of a worker seldom.
-#[derive(Debug, Serialize, Deserialize)]
-struct Worker {
-    id: Box<str>,
-    /// Place in [`Workers::known`], when it is.
+    /// Whether that is who was heard before, or the one that came after it.
     #[serde(skip)]
-    place: u32,
-    #[serde(skip)]
-    holdings: Option<Box<Holdings>>,
+    in_turn: bool,
 }
 
 /// What a failure check asks of a worker.
@@ -124,19 +124,19 @@ impl Workers {
     /// The worker of that id, known or only a name.
     pub fn find(&self, id: &str) -> Option<WorkerKey> {
         // Workers that send at regular intervals are heard in the same order over and over, and one that is
-        // busy is heard again: to look there first costs little. A number that is free has the empty name.
+        // busy is heard again. As long as that is so, to look there first costs little.
+        let guesses = self
+            .in_turn
+            .then(|| [self.last_heard, self.last_heard.wrapping_add(1)]);
+        // A number that is free has the empty name.
         let is_it = |worker: &WorkerKey| {
-            self.workers
-                .get(*worker as usize)
-                .is_some_and(|worker| *worker.id == *id && !id.is_empty())
+            (*worker as usize) < self.ids.len() && self.id(*worker) == id && !id.is_empty()
         };
-        [self.last_heard, self.last_heard.wrapping_add(1)]
+        guesses
             .into_iter()
+            .flatten()
             .find(is_it)
-            .or_else(|| {
-                self.index
-                    .find(id, |worker| &self.workers[worker as usize].id)
-            })
+            .or_else(|| self.index.find(id, |worker| self.id(worker)))
     }
 
     /// The known worker of that id.
@@ -150,19 +150,16 @@ impl Workers {
         if let Some(worker) = self.find(id) {
             return worker;
         }
-        let worker = Worker {
-            id: id.into(),
-            place: 0,
-            holdings: None,
-        };
         let key = self.free.pop().unwrap_or_else(|| {
-            WorkerKey::try_from(self.workers.len()).expect("memory ends before the numbers do")
+            WorkerKey::try_from(self.ids.len()).expect("memory ends before the numbers do")
         });
         let at = key as usize;
-        if at < self.workers.len() {
-            self.workers[at] = worker;
+        if at < self.ids.len() {
+            self.ids.set(at, id);
         } else {
-            self.workers.push(worker);
+            self.ids.push(id);
+            self.holdings.push(None);
+            self.places.push(0);
             self.last_heartbeat.push(NEVER);
             self.vitals.push(Vital {
                 health: Health::Unknown,
@@ -174,7 +171,7 @@ impl Workers {
     }
 
     pub fn id(&self, worker: WorkerKey) -> &str {
-        &self.workers[worker as usize].id
+        self.ids.get(worker as usize)
     }
 
     /// How many known workers are healthy, and how many have failed.
@@ -195,6 +192,7 @@ impl Workers {
     /// than the last one does not move it back.
     pub fn hear(&mut self, id: &str, timestamp: i64) -> (WorkerKey, Heard) {
         let key = self.find_or_add(id);
+        self.in_turn = key.wrapping_sub(self.last_heard) <= 1;
         self.last_heard = key;
         let at = key as usize;
         self.last_heartbeat[at] = self.last_heartbeat[at].max(timestamp);
@@ -226,22 +224,23 @@ impl Workers {
         is_new
     }
 
-    /// The known workers with `now - last_heartbeat > timeout_ms`, in the order in which they became known.
-    /// Those that are not timed yet are from now on.
-    pub fn overdue(&mut self, timeout_ms: i64, now: i64) -> Vec<WorkerKey> {
-        // `timeout_ms` is not negative. Where the difference is less than any time, no time is below it.
-        let oldest_healthy = now.saturating_sub(timeout_ms);
-        let mut overdue = Vec::new();
-        for &worker in self.known.iter().flatten() {
-            let at = worker as usize;
-            if !self.vitals[at].timed {
-                self.vitals[at].timed = true;
-                self.last_heartbeat[at] = self.last_heartbeat[at].max(now);
-            } else if self.last_heartbeat[at] < oldest_healthy {
-                overdue.push(worker);
-            }
+    /// How many places there are in the order in which workers became known; at some of them there is none any
+    /// more.
+    pub fn places(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Checks the worker at a place at `now`, and returns it if it was last heard before `oldest_healthy`. A
+    /// worker that is not timed yet is from now on.
+    pub fn check(&mut self, place: usize, oldest_healthy: i64, now: i64) -> Option<WorkerKey> {
+        let worker = self.known[place]?;
+        let at = worker as usize;
+        if !self.vitals[at].timed {
+            self.vitals[at].timed = true;
+            self.last_heartbeat[at] = self.last_heartbeat[at].max(now);
+            return None;
         }
-        overdue
+        (self.last_heartbeat[at] < oldest_healthy).then_some(worker)
     }
 
     /// How long a worker has been silent at `now`, in ms.
@@ -264,13 +263,13 @@ impl Workers {
         self.failed -= 1;
         self.vitals[at].health = Health::Unknown;
         self.last_heartbeat[at] = NEVER;
-        self.known[self.workers[at].place as usize] = None;
+        self.known[self.places[at] as usize] = None;
         self.left += 1;
         if self.left > self.known.len() / 2 {
             self.known.retain(Option::is_some);
             self.left = 0;
             for (place, worker) in (0..).zip(self.known.iter().flatten()) {
-                self.workers[*worker as usize].place = place;
+                self.places[*worker as usize] = place;
             }
         }
         self.free_if_unused(worker);
@@ -286,7 +285,7 @@ impl Workers {
     /// Numbers the workers afresh, without those that nothing refers to. Returns the new numbers by the old
     /// ones. The rest of what refers to workers has to be told, and [`rebuild`](Self::rebuild) called.
     pub fn forget_unused(&mut self) -> Vec<WorkerKey> {
-        let is_used = mark_used(self.workers.len(), std::mem::take(&mut self.free));
+        let is_used = mark_used(self.ids.len(), std::mem::take(&mut self.free));
         let mut used = 0;
         let numbers: Vec<WorkerKey> = is_used
             .iter()
@@ -296,7 +295,9 @@ impl Workers {
                 number
             })
             .collect();
-        retain_used(&mut self.workers, &is_used);
+        self.ids = (self.ids.iter().zip(&is_used))
+            .filter_map(|(id, is_used)| is_used.then_some(id))
+            .collect();
         retain_used(&mut self.last_heartbeat, &is_used);
         retain_used(&mut self.vitals, &is_used);
         self.known.retain(Option::is_some);
@@ -315,26 +316,26 @@ impl Workers {
             .iter()
             .filter(|vital| vital.health == Health::Failed)
             .count();
-        for (number, worker) in (0..).zip(&mut self.workers) {
-            self.index.insert(&worker.id, number);
-            worker.holdings = None;
+        for (number, id) in (0..).zip(self.ids.iter()) {
+            self.index.insert(id, number);
         }
+        self.holdings.clear();
+        self.holdings.resize_with(self.ids.len(), || None);
+        self.places = vec![0; self.ids.len()];
         self.last_heard = 0;
         for (place, worker) in (0..).zip(self.known.iter().flatten()) {
-            self.workers[*worker as usize].place = place;
+            self.places[*worker as usize] = place;
         }
     }
 
     /// The tasks that concern a worker.
     pub fn holdings(&self, worker: WorkerKey) -> Option<&Holdings> {
-        self.workers[worker as usize].holdings.as_deref()
+        self.holdings[worker as usize].as_deref()
     }
 
     /// The tasks that concern a worker, to be changed.
     pub fn holdings_mut(&mut self, worker: WorkerKey) -> &mut Holdings {
-        self.workers[worker as usize]
-            .holdings
-            .get_or_insert_default()
+        self.holdings[worker as usize].get_or_insert_default()
     }
 
     /// Remembers one attempt of the worker less.
@@ -342,13 +343,13 @@ impl Workers {
         let holdings = self.holdings_mut(worker);
         holdings.attempts -= 1;
         if holdings.attempts == 0 {
-            self.workers[worker as usize].holdings = None;
+            self.holdings[worker as usize] = None;
             self.free_if_unused(worker);
         }
     }
 
     fn append_to_known(&mut self, worker: WorkerKey) {
-        self.workers[worker as usize].place =
+        self.places[worker as usize] =
             u32::try_from(self.known.len()).expect("memory ends before the numbers do");
         self.known.push(Some(worker));
     }
@@ -357,19 +358,14 @@ impl Workers {
         let at = worker as usize;
         let is_name_only = self.vitals[at].health == Health::Unknown;
         if is_name_only
-            && self.workers[at]
-                .holdings
+            && self.holdings[at]
                 .as_ref()
                 .is_none_or(|holdings| holdings.attempts == 0)
         {
-            let workers = &self.workers;
+            let ids = &self.ids;
             self.index
-                .remove(&workers[at].id, |worker| &workers[worker as usize].id);
-            self.workers[at] = Worker {
-                id: "".into(),
-                place: 0,
-                holdings: None,
-            };
+                .remove(ids.get(at), |worker| ids.get(worker as usize));
+            self.ids.set(at, "");
             self.free.push(worker);
         }
     }

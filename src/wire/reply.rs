@@ -59,16 +59,17 @@ pub enum Reply<'a> {
     },
 }
 
-/// A list of ids that may be a million long: it is not put together but told, id by id, to whoever writes it.
+/// A list of ids that may be a million long: it is not put together but told, some ids at a time, to whoever
+/// writes it.
 pub struct Ids<'a>(pub Box<TellIds<'a>>);
 
-/// Tells each id in turn to the function that it is given.
-pub type TellIds<'a> = dyn Fn(&mut dyn FnMut(&str)) + 'a;
+/// Tells all ids in turn to the function that it is given, at each call some of them.
+pub type TellIds<'a> = dyn Fn(&mut dyn FnMut(&[&str])) + 'a;
 
 impl fmt::Debug for Ids<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        (self.0)(&mut |id| _ = list.entry(&id));
+        (self.0)(&mut |ids| _ = list.entries(ids));
         list.finish()
     }
 }
@@ -77,9 +78,9 @@ impl Serialize for Ids<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         let mut written = Ok(());
-        (self.0)(&mut |id| {
+        (self.0)(&mut |ids| {
             if written.is_ok() {
-                written = list.serialize_element(id);
+                written = ids.iter().try_for_each(|id| list.serialize_element(id));
             }
         });
         written?;
