@@ -79,7 +79,7 @@ impl Service {
 
 impl Address {
     /// Names the node. Errors: 12 for an envelope that could not be answered, 22 for a second name.
-    fn init(&mut self, node_id: &str, message: &Message<'_>) -> Result<Reply<'static>, Error> {
+    fn init<'r>(&mut self, node_id: &str, message: &Message<'_>) -> Result<Reply<'r>, Error> {
         if message.enveloped && message.sender().is_none() {
             let text = "field \"src\" must be a string";
             return Err(Error::new(ErrorCode::MalformedRequest, text));

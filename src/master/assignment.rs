@@ -5,8 +5,9 @@ use super::events::Event;
 use super::jobs::Jobs;
 use super::tasks::{End, Fetched, Kind, TaskKey, TaskState};
 use super::workers::{Assignment, WorkerKey};
-use crate::wire::{Error, ErrorCode, Input, Quoted, Reply, TaskReply, TaskSpec};
-use serde_json::value::RawValue;
+use crate::wire::{
+    Error, ErrorCode, Input, Quoted, Reply, TOLD_AT_A_TIME, TaskReply, TaskSpec, Told,
+};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -136,23 +137,28 @@ impl Master {
     }
 
     /// What a reduce works on: the outputs for its partition of all maps that were not skipped.
-    fn inputs(&self, reduce: TaskKey, partition: usize) -> Vec<Input<'_>> {
+    fn inputs(&self, reduce: TaskKey, partition: usize) -> Told<'_, Input<'_>> {
         let maps = self.jobs.job(reduce).tasks_of(Kind::Map);
-        let mut inputs = Vec::with_capacity(maps.len());
-        for map in maps {
-            if let Some(result) = &map.result
-                && let Some(output) = result.partition(partition)
-            {
-                let worker_id = self.workers.id(map.attempt(result.attempt).worker);
-                inputs.push(Input {
-                    task_id: &map.id,
-                    attempt: result.attempt,
-                    worker_id,
-                    output,
-                });
+        Told(Box::new(move |tell| {
+            let mut outputs = Vec::with_capacity(TOLD_AT_A_TIME);
+            let mut inputs = Vec::with_capacity(TOLD_AT_A_TIME);
+            for maps in maps.chunks(TOLD_AT_A_TIME) {
+                outputs.extend(maps.iter().filter_map(|map| {
+                    let result = map.result.as_deref()?;
+                    Some((map, result.attempt, result.partition(partition)?))
+                }));
+                inputs.extend(outputs.drain(..).filter_map(|(map, attempt, output)| {
+                    Some(Input {
+                        task_id: &map.id,
+                        attempt,
+                        worker_id: self.workers.id(map.attempt(attempt).worker),
+                        output: serde_json::from_str(output).ok()?,
+                    })
+                }));
+                tell(&inputs);
+                inputs.clear();
             }
-        }
-        inputs
+        }))
     }
 
     /// Moves tasks of a failed worker to a healthy one: those named, or all that were its own. Errors: 22.
@@ -258,9 +264,9 @@ impl Master {
 }
 
 impl super::tasks::TaskResult {
-    /// The output for one partition.
-    pub fn partition(&self, partition: usize) -> Option<&RawValue> {
+    /// The output for one partition, as JSON.
+    pub fn partition(&self, partition: usize) -> Option<&str> {
         let &(start, end) = self.partitions.get(partition)?;
-        serde_json::from_str(&self.output.get()[start as usize..end as usize]).ok()
+        self.output.get().get(start as usize..end as usize)
     }
 }

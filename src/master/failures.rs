@@ -5,9 +5,7 @@ use super::events::{Event, Names};
 use super::jobs::Jobs;
 use super::tasks::{End, TaskKey};
 use super::workers::{Assignment, WorkerKey, Workers};
-use crate::wire::{Error, ErrorCode, Ids, Quoted, Reply};
-
-const IDS_AT_ONCE: usize = 64;
+use crate::wire::{Error, ErrorCode, Quoted, Reply, TOLD_AT_A_TIME, Told};
 
 impl Master {
     /// Fails the healthy workers that were silent for too long, and reports all that were.
@@ -30,10 +28,9 @@ impl Master {
         }
         let workers = &self.workers;
         Reply::FailuresDetected {
-            failed_workers: Ids(Box::new(move |tell| {
-                // The processor looks up several ids at once when nothing else is done in between.
-                let mut ids = [""; IDS_AT_ONCE];
-                for overdue in overdue.chunks(IDS_AT_ONCE) {
+            failed_workers: Told(Box::new(move |tell| {
+                let mut ids = [""; TOLD_AT_A_TIME];
+                for overdue in overdue.chunks(ids.len()) {
                     for (id, worker) in ids.iter_mut().zip(overdue) {
                         *id = workers.id(*worker);
                     }

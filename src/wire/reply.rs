@@ -15,7 +15,7 @@ pub enum Reply<'a> {
     InitOk {},
     HeartbeatOk {},
     FailuresDetected {
-        failed_workers: Ids<'a>,
+        failed_workers: Told<'a, &'a str>,
     },
     Reassigned {
         reassigned_tasks: Vec<&'a str>,
@@ -59,28 +59,31 @@ pub enum Reply<'a> {
     },
 }
 
-/// A list of ids that may be a million long: it is not put together but told, some ids at a time, to whoever
-/// writes it.
-pub struct Ids<'a>(pub Box<TellIds<'a>>);
+/// A list that may be long: it is not put together but told, some elements at a time, to whoever writes it.
+pub struct Told<'a, T>(pub Box<Tell<'a, T>>);
 
-/// Tells all ids in turn to the function that it is given, at each call some of them.
-pub type TellIds<'a> = dyn Fn(&mut dyn FnMut(&[&str])) + 'a;
+/// Tells all elements in turn to the function that it is given.
+pub type Tell<'a, T> = dyn Fn(&mut dyn FnMut(&[T])) + 'a;
 
-impl fmt::Debug for Ids<'_> {
+/// How many elements should be told at a time. The processor looks up many of them at once where nothing else is
+/// done in between, and what it has looked up is still at hand when they are written.
+pub const TOLD_AT_A_TIME: usize = 64;
+
+impl<T: fmt::Debug> fmt::Debug for Told<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_list();
-        (self.0)(&mut |ids| _ = list.entries(ids));
+        (self.0)(&mut |elements| _ = list.entries(elements));
         list.finish()
     }
 }
 
-impl Serialize for Ids<'_> {
+impl<T: Serialize> Serialize for Told<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(None)?;
         let mut written = Ok(());
-        (self.0)(&mut |ids| {
+        (self.0)(&mut |elements| {
             if written.is_ok() {
-                written = ids.iter().try_for_each(|id| list.serialize_element(id));
+                written = (elements.iter()).try_for_each(|element| list.serialize_element(element));
             }
         });
         written?;
@@ -139,7 +142,7 @@ pub enum TaskReply<'a> {
         kind: &'static str,
         attempt: u32,
         partition: usize,
-        inputs: Vec<Input<'a>>,
+        inputs: Told<'a, Input<'a>>,
     },
 }
 
