@@ -70,7 +70,8 @@ impl Master {
                 worker_id,
                 timestamp,
             } => {
-                self.hear(&worker_id, timestamp);
+                let worker = self.workers.find_or_add(&worker_id);
+                self.hear(worker, timestamp);
                 Ok(Reply::HeartbeatOk {})
             }
             Request::CheckFailures { timeout_ms, now } => Ok(self.check_failures(timeout_ms, now)),
@@ -154,18 +155,14 @@ impl Master {
     }
 
     /// Hears from a worker: whatever it says, it is there.
-    fn hear(&mut self, worker_id: &str, timestamp: i64) -> WorkerKey {
-        let (worker, heard) = self.workers.hear(worker_id, timestamp);
+    fn hear(&mut self, worker: WorkerKey, timestamp: i64) {
+        let heard = self.workers.hear(worker, timestamp);
+        let id = || self.workers.id(worker).into();
         match heard {
             Heard::Known => {}
-            Heard::Joined => self.events.push(|| Event::WorkerJoined {
-                worker: worker_id.into(),
-            }),
-            Heard::Back => self.events.push(|| Event::WorkerBack {
-                worker: worker_id.into(),
-            }),
+            Heard::Joined => self.events.push(|| Event::WorkerJoined { worker: id() }),
+            Heard::Back => self.events.push(|| Event::WorkerBack { worker: id() }),
         }
-        worker
     }
 
     fn find_task(&self, id: &str) -> Option<TaskKey> {

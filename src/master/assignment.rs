@@ -20,7 +20,8 @@ impl Master {
         timestamp: i64,
         running: Vec<Cow<'a, str>>,
     ) -> Reply<'a> {
-        let worker = self.hear(worker_id, timestamp);
+        let worker = self.workers.find_or_add(worker_id);
+        self.hear(worker, timestamp);
         let runs: HashSet<TaskKey> = running.iter().filter_map(|id| self.find_task(id)).collect();
         let handed = self
             .assigned_but_not_running(worker, &runs, timestamp)

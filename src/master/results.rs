@@ -4,7 +4,7 @@ use super::Master;
 use super::events::{Event, Names};
 use super::jobs::JobState;
 use super::tasks::{Attempt, End, Kind, TaskKey, TaskResult, TaskState};
-use super::workers::Assignment;
+use super::workers::{Assignment, WorkerKey};
 use crate::wire::{Error, ErrorCode, Json, LostInput, Quoted, Reply, read_array};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -30,15 +30,16 @@ impl Master {
         report: &Reported<'_>,
         output: Json<'_>,
     ) -> Result<Reply<'_>, Error> {
-        let key = self.find_reported(report)?;
+        let worker = self.workers.find(&report.worker_id);
+        let key = self.find_reported(worker, report)?;
         let job = self.jobs.job(key);
         let partitions = match job.kind(key.task) {
             Kind::Map if job.reduce_tasks() > 0 => split(&output, job.reduce_tasks())?,
             _ => Box::default(),
         };
-        let number = self.check_given(key, report)?;
+        let (worker, number) = self.check_given(key, worker, report)?;
 
-        self.hear(&report.worker_id, report.timestamp);
+        self.hear(worker, report.timestamp);
         let task = self.jobs.task(key);
         let accepted = match &task.result {
             Some(winner) => winner.attempt == number,
@@ -91,11 +92,12 @@ impl Master {
         error: &str,
         lost_inputs: &[LostInput<'_>],
     ) -> Result<Reply<'_>, Error> {
-        let key = self.find_reported(report)?;
+        let worker = self.workers.find(&report.worker_id);
+        let key = self.find_reported(worker, report)?;
         let lost_maps = self.find_lost_maps(key, lost_inputs)?;
-        let number = self.check_given(key, report)?;
+        let (worker, number) = self.check_given(key, worker, report)?;
 
-        self.hear(&report.worker_id, report.timestamp);
+        self.hear(worker, report.timestamp);
         let task = self.jobs.task_mut(key);
         if task.live.iter().any(|live| live == number) {
             task.error = Some(error.into());
@@ -136,9 +138,12 @@ impl Master {
         })
     }
 
-    fn find_reported(&self, report: &Reported<'_>) -> Result<TaskKey, Error> {
+    fn find_reported(
+        &self,
+        worker: Option<WorkerKey>,
+        report: &Reported<'_>,
+    ) -> Result<TaskKey, Error> {
         // A worker mostly reports on what it runs, which is found faster than one task among all.
-        let worker = self.workers.find(&report.worker_id);
         let runs = worker
             .and_then(|worker| self.workers.holdings(worker))
             .map(|holdings| holdings.live.values());
@@ -151,19 +156,20 @@ impl Master {
             .ok_or_else(|| super::unknown_task(&report.task_id))
     }
 
-    fn check_given(&self, key: TaskKey, report: &Reported<'_>) -> Result<u32, Error> {
-        let Reported {
-            worker_id,
-            task_id,
-            attempt,
-            ..
-        } = report;
-        let worker = self.workers.find(worker_id);
-        self.jobs.task(key).given(*attempt, worker).ok_or_else(|| {
+    /// The attempt on which the worker reports, with the worker, if it was given to it.
+    fn check_given(
+        &self,
+        key: TaskKey,
+        worker: Option<WorkerKey>,
+        report: &Reported<'_>,
+    ) -> Result<(WorkerKey, u32), Error> {
+        let given = |worker| Some((worker, self.jobs.task(key).given(report.attempt, worker)?));
+        worker.and_then(given).ok_or_else(|| {
             let text = format!(
-                "worker {} was never given attempt {attempt} of task {}",
-                Quoted(worker_id),
-                Quoted(task_id)
+                "worker {} was never given attempt {} of task {}",
+                Quoted(&report.worker_id),
+                report.attempt,
+                Quoted(&report.task_id)
             );
             Error::new(ErrorCode::PreconditionFailed, text)
         })

@@ -208,12 +208,12 @@ impl Task {
     }
 
     /// The attempt of that number, if it was given to that worker.
-    pub fn given(&self, number: i64, worker: Option<WorkerKey>) -> Option<u32> {
+    pub fn given(&self, number: i64, worker: WorkerKey) -> Option<u32> {
         let number = u32::try_from(number).ok()?;
         let attempt = self
             .attempts
             .get(usize::try_from(number).ok()?.checked_sub(1)?)?;
-        (Some(attempt.worker) == worker).then_some(number)
+        (attempt.worker == worker).then_some(number)
     }
 
     /// The attempt whose result was accepted.

@@ -41,7 +41,7 @@ pub struct Workers {
     /// Who was heard last.
     #[serde(skip)]
     last_heard: WorkerKey,
-    /// Whether that is who was heard before, or the one that came after it.
+    /// Whether that is the one that came after the one heard before.
     #[serde(skip)]
     in_turn: bool,
 }
@@ -123,18 +123,15 @@ pub enum Heard {
 impl Workers {
     /// The worker of that id, known or only a name.
     pub fn find(&self, id: &str) -> Option<WorkerKey> {
-        // Workers that send at regular intervals are heard in the same order over and over, and one that is
-        // busy is heard again. As long as that is so, to look there first costs little.
-        let guesses = self
-            .in_turn
-            .then(|| [self.last_heard, self.last_heard.wrapping_add(1)]);
+        // One that is busy is heard again and again; and workers that send at regular intervals are heard in the
+        // same order over and over. To look there first costs little, the latter as long as it is so.
+        let again = Some(self.last_heard);
+        let next = self.in_turn.then(|| self.last_heard.wrapping_add(1));
         // A number that is free has the empty name.
         let is_it = |worker: &WorkerKey| {
             (*worker as usize) < self.ids.len() && self.id(*worker) == id && !id.is_empty()
         };
-        guesses
-            .into_iter()
-            .flatten()
+        (again.into_iter().chain(next))
             .find(is_it)
             .or_else(|| self.index.find(id, |worker| self.id(worker)))
     }
@@ -190,11 +187,12 @@ impl Workers {
 
     /// Hears from a worker at its `timestamp`: it is known and healthy from now on. A time that is not later
     /// than the last one does not move it back.
-    pub fn hear(&mut self, id: &str, timestamp: i64) -> (WorkerKey, Heard) {
-        let key = self.find_or_add(id);
-        self.in_turn = key.wrapping_sub(self.last_heard) <= 1;
-        self.last_heard = key;
-        let at = key as usize;
+    pub fn hear(&mut self, worker: WorkerKey, timestamp: i64) -> Heard {
+        if worker != self.last_heard {
+            self.in_turn = worker == self.last_heard.wrapping_add(1);
+            self.last_heard = worker;
+        }
+        let at = worker as usize;
         self.last_heartbeat[at] = self.last_heartbeat[at].max(timestamp);
         let heard = match self.vitals[at].health {
             Health::Healthy => Heard::Known,
@@ -203,13 +201,13 @@ impl Workers {
                 Heard::Back
             }
             Health::Unknown => {
-                self.append_to_known(key);
+                self.append_to_known(worker);
                 Heard::Joined
             }
         };
         self.vitals[at].health = Health::Healthy;
         self.vitals[at].timed = true;
-        (key, heard)
+        heard
     }
 
     /// Makes a worker known that was given a task without ever having been heard. It is timed from the next
