@@ -1,7 +1,7 @@
 //! What can be asked of the master: one variant a message type, one row of [`Request::read`] for its fields.
 
 use super::ErrorCode;
-use super::fields::{Field, Fields, read_fields, read_integer, read_string};
+use super::fields::{Field, Fields, Value, read_fields, read_string};
 use super::{Error, Quoted};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -261,7 +261,7 @@ impl<'a> NewJob<'a> {
             } else {
                 "a count of at least 1"
             };
-            let read = |value| read_integer(value).filter(|count| *count >= least);
+            let read = |value: Value<'_>| value.integer().filter(|count| *count >= least);
             let given =
                 fields.if_given(field, |fields, field| fields.required(field, what, read))?;
             Ok(given.map_or(default, i64::unsigned_abs))
@@ -273,7 +273,7 @@ impl<'a> NewJob<'a> {
                 .if_given(Field::ReduceTasks, |fields, field| {
                     let what = "a count of at most 1,000,000, with names of at most 1 GiB in all";
                     fields.required(field, what, |value| {
-                        let count = usize::try_from(read_integer(value)?).ok()?;
+                        let count = usize::try_from(value.integer()?).ok()?;
                         let name_bytes = job_id.len() + "-reduce-".len();
                         let is_small = count.checked_mul(name_bytes)? <= MAX_REDUCE_NAME_BYTES;
                         u32::try_from(count)
@@ -284,15 +284,13 @@ impl<'a> NewJob<'a> {
                 .unwrap_or(0),
             map_output: fields
                 .if_given(Field::MapOutput, |fields, field| {
-                    fields.required(
-                        field,
-                        "\"worker\" or \"shared\"",
-                        |value| match &*read_string(value)? {
+                    fields.required(field, "\"worker\" or \"shared\"", |value| {
+                        match &*value.text()? {
                             "worker" => Some(MapOutput::Worker),
                             "shared" => Some(MapOutput::Shared),
                             _ => None,
-                        },
-                    )
+                        }
+                    })
                 })?
                 .unwrap_or(MapOutput::Worker),
             limits: Limits {
@@ -307,7 +305,7 @@ impl<'a> NewJob<'a> {
 
 /// Opaque JSON as it came, any value, `null` included; on one line.
 fn read_json<'a>(fields: &Fields<'a>, field: Field) -> Result<Json<'a>, Error> {
-    let value = fields.required(field, "given", Some)?;
+    let value = fields.required(field, "given", Value::json)?;
     Ok(match on_one_line(value.get().as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(value),
         Cow::Owned(line) => {
@@ -370,8 +368,8 @@ fn read_list<'a, T>(
     serde::Deserializer::deserialize_seq(&mut json, ListVisitor(read)).ok()
 }
 
-fn read_strings(value: &RawValue) -> Option<Vec<Cow<'_, str>>> {
-    read_list(value, read_string)
+fn read_strings(value: Value<'_>) -> Option<Vec<Cow<'_, str>>> {
+    read_list(value.json()?, read_string)
 }
 
 fn read_tasks<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<TaskSpec<'a>>, Error> {
@@ -379,7 +377,7 @@ fn read_tasks<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<TaskSpec<'a>>
         field,
         "a list of objects, each with a string id and a chunk",
         |value| {
-            read_list(value, |element| {
+            read_list(value.json()?, |element| {
                 let fields = read_fields(element.get())?;
                 Some(TaskSpec {
                     id: fields.string(Field::Id).ok()?,
@@ -395,7 +393,7 @@ fn read_lost_inputs<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<LostInp
         field,
         "a list of objects, each with a string task_id and an integer attempt",
         |value| {
-            read_list(value, |element| {
+            read_list(value.json()?, |element| {
                 let fields = read_fields(element.get())?;
                 Some(LostInput {
                     task_id: fields.string(Field::TaskId).ok()?,
