@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
-use std::collections::HashMap;
 
-/// A list of ids, nearly all of which are short.
+/// A list of ids, made for millions of them, most of which are short.
 ///
-/// One text has room for a short id at each number. So to compare an id with a name costs one look into memory,
-/// and to go through a million of them not much more than to read them.
+/// One text has a slot for each number, with room for a short id. So to compare an id with a name costs one look into
+/// memory, to go through all of them not much more than to read them, and a slot is a text without being checked.
 #[derive(Debug, Default)]
 pub struct Ids {
-    /// By number, a slot: the length of the id, the id, and zeros; or [`LONG`], and zeros.
+    /// By number, a slot: the length of a short id, the id, and zeros.
     slots: String,
-    long: HashMap<usize, Box<str>>,
+    /// By number, as far as there are any: the long ids, and between them nothing.
+    long: Vec<Box<str>>,
 }
 
 const SLOT_BYTES: usize = 24;
@@ -20,58 +20,63 @@ const SLOT_BYTES: usize = 24;
 /// The longest id that is kept in its slot, in bytes.
 const MAX_SHORT_BYTES: usize = SLOT_BYTES - 1;
 
-/// The length that no short id has.
-const LONG: char = '\u{7f}';
-
 impl Ids {
     pub fn len(&self) -> usize {
         self.slots.len() / SLOT_BYTES
     }
 
     pub fn get(&self, number: usize) -> &str {
-        let start = number * SLOT_BYTES + 1;
-        match self.slots.as_bytes()[start - 1] {
-            length if length == LONG as u8 => &self.long[&number],
-            length => &self.slots[start..start + usize::from(length)],
+        match self.long.get(number) {
+            Some(id) if !id.is_empty() => id,
+            _ => {
+                let start = number * SLOT_BYTES + 1;
+                let length = self.slots.as_bytes()[start - 1];
+                &self.slots[start..start + usize::from(length)]
+            }
         }
     }
 
     pub fn push(&mut self, id: &str) {
         let number = self.len();
-        append_slot(&mut self.slots, id);
-        self.keep_if_long(number, id);
+        let short = self.put_if_long(number, id);
+        append_slot(&mut self.slots, short);
     }
 
     /// Puts another id at a number.
     pub fn set(&mut self, number: usize, id: &str) {
+        let short = self.put_if_long(number, id);
         let mut slot = String::with_capacity(SLOT_BYTES);
-        append_slot(&mut slot, id);
+        append_slot(&mut slot, short);
         let start = number * SLOT_BYTES;
         self.slots.replace_range(start..start + SLOT_BYTES, &slot);
-        self.long.remove(&number);
-        self.keep_if_long(number, id);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|number| self.get(number))
     }
 
-    fn keep_if_long(&mut self, number: usize, id: &str) {
-        if id.len() > MAX_SHORT_BYTES {
-            self.long.insert(number, id.into());
+    /// Puts an id among the long ones if it is one. Returns what goes into its slot.
+    fn put_if_long<'i>(&mut self, number: usize, id: &'i str) -> &'i str {
+        let (long, short) = if id.len() > MAX_SHORT_BYTES {
+            (id, "")
+        } else {
+            ("", id)
+        };
+        if self.long.len() <= number && !long.is_empty() {
+            self.long.resize(number + 1, Box::default());
         }
+        if let Some(place) = self.long.get_mut(number) {
+            *place = long.into();
+        }
+        short
     }
 }
 
-fn append_slot(slots: &mut String, id: &str) {
+fn append_slot(slots: &mut String, short: &str) {
     let end = slots.len() + SLOT_BYTES;
-    match u8::try_from(id.len()) {
-        Ok(length) if id.len() <= MAX_SHORT_BYTES => {
-            slots.push(length.into());
-            slots.push_str(id);
-        }
-        _ => slots.push(LONG),
-    }
+    let length = u8::try_from(short.len()).expect("it fits into a slot");
+    slots.push(length.into());
+    slots.push_str(short);
     while slots.len() < end {
         slots.push('\0');
     }
@@ -107,7 +112,7 @@ impl<'de> Deserialize<'de> for Ids {
 
 #[cfg(test)]
 mod tests {
-    use super::Ids;
+    use super::{Ids, MAX_SHORT_BYTES};
 
     #[test]
     fn ids_of_any_length_stand_where_they_were_put() {
@@ -124,6 +129,11 @@ mod tests {
             }
             assert!(ids.iter().eq(texts[shift..].iter().chain(&texts[..shift])));
         }
-        assert!(ids.long.len() < texts.len(), "what is forgotten is kept");
+        let snapshot = serde_json::to_string(&ids).expect("texts are JSON");
+        let recovered: Ids = serde_json::from_str(&snapshot).expect("it was just written");
+        assert!(recovered.iter().eq(ids.iter()));
+        let is_long = |text: &&String| text.len() > MAX_SHORT_BYTES;
+        let long = ids.long.iter().filter(|id| !id.is_empty()).count();
+        assert_eq!(long, texts.iter().filter(is_long).count());
     }
 }

@@ -26,9 +26,9 @@ pub struct Workers {
     /// By worker.
     #[serde(skip)]
     holdings: Vec<Option<Box<Holdings>>>,
-    /// The place in `known` of each worker that is known.
+    /// By worker that is known: its place in `known`.
     #[serde(skip)]
-    places: Vec<u32>,
+    place: Vec<u32>,
     /// The known workers in the order in which they became known; those that left since are `None`.
     known: Vec<Option<WorkerKey>>,
     #[serde(skip)]
@@ -41,7 +41,7 @@ pub struct Workers {
     /// Who was heard last.
     #[serde(skip)]
     last_heard: WorkerKey,
-    /// Whether that is the one that came after the one heard before.
+    /// Whether its number is the next after that of the worker heard before it.
     #[serde(skip)]
     in_turn: bool,
 }
@@ -123,8 +123,9 @@ pub enum Heard {
 impl Workers {
     /// The worker of that id, known or only a name.
     pub fn find(&self, id: &str) -> Option<WorkerKey> {
-        // One that is busy is heard again and again; and workers that send at regular intervals are heard in the
-        // same order over and over. To look there first costs little, the latter as long as it is so.
+        // A busy worker is heard again and again, and workers that send at regular intervals are heard in the same
+        // order over and over. To look at the one heard last costs little, and so does, as long as that order
+        // holds, to look at the next.
         let again = Some(self.last_heard);
         let next = self.in_turn.then(|| self.last_heard.wrapping_add(1));
         // A number that is free has the empty name.
@@ -156,7 +157,7 @@ impl Workers {
         } else {
             self.ids.push(id);
             self.holdings.push(None);
-            self.places.push(0);
+            self.place.push(0);
             self.last_heartbeat.push(NEVER);
             self.vitals.push(Vital {
                 health: Health::Unknown,
@@ -261,13 +262,13 @@ impl Workers {
         self.failed -= 1;
         self.vitals[at].health = Health::Unknown;
         self.last_heartbeat[at] = NEVER;
-        self.known[self.places[at] as usize] = None;
+        self.known[self.place[at] as usize] = None;
         self.left += 1;
         if self.left > self.known.len() / 2 {
             self.known.retain(Option::is_some);
             self.left = 0;
             for (place, worker) in (0..).zip(self.known.iter().flatten()) {
-                self.places[*worker as usize] = place;
+                self.place[*worker as usize] = place;
             }
         }
         self.free_if_unused(worker);
@@ -319,10 +320,11 @@ impl Workers {
         }
         self.holdings.clear();
         self.holdings.resize_with(self.ids.len(), || None);
-        self.places = vec![0; self.ids.len()];
+        self.place = vec![0; self.ids.len()];
         self.last_heard = 0;
+        self.in_turn = false;
         for (place, worker) in (0..).zip(self.known.iter().flatten()) {
-            self.places[*worker as usize] = place;
+            self.place[*worker as usize] = place;
         }
     }
 
@@ -347,7 +349,7 @@ impl Workers {
     }
 
     fn append_to_known(&mut self, worker: WorkerKey) {
-        self.places[worker as usize] =
+        self.place[worker as usize] =
             u32::try_from(self.known.len()).expect("memory ends before the numbers do");
         self.known.push(Some(worker));
     }
