@@ -1,9 +1,9 @@
 //! Messages to requests, replies to bytes (protocol, sections 2 and 3): `serde` and nothing else.
 //!
-//! A message is read in one pass, whatever the order of its fields: each field that some request knows is read as
-//! what it should hold ([`Fields`]), and everything else is skipped. Where a field holds anything else, all are kept
-//! as the JSON they came as. [`Request`] then interprets what its type needs, so that a wrong field is reported
-//! by name and nothing but broken JSON loses a message.
+//! Nearly every message is read in one pass, whatever the order of its fields: each field that some request knows is
+//! read as the text, the integer or the JSON that it should be ([`Fields`](fields::Fields)), and everything else is
+//! skipped. Where one is not what it should be, all are kept as JSON in a second pass. [`Request`] then interprets
+//! what its type needs, so that a wrong field is reported by name and nothing but broken JSON loses a message.
 
 mod fields;
 mod reply;
