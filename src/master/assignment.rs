@@ -143,8 +143,9 @@ impl Master {
         Told(Box::new(move |tell| {
             let mut outputs = Vec::with_capacity(TOLD_AT_A_TIME);
             let mut inputs = Vec::with_capacity(TOLD_AT_A_TIME);
-            for maps in maps.chunks(TOLD_AT_A_TIME) {
-                outputs.extend(maps.iter().filter_map(|map| {
+            for some in maps.chunks(TOLD_AT_A_TIME) {
+                // Found first and read later, for the reason that is given there.
+                outputs.extend(some.iter().filter_map(|map| {
                     let result = map.result.as_deref()?;
                     Some((map, result.attempt, result.partition(partition)?))
                 }));
@@ -268,6 +269,6 @@ impl super::tasks::TaskResult {
     /// The output for one partition, as JSON.
     pub fn partition(&self, partition: usize) -> Option<&str> {
         let &(start, end) = self.partitions.get(partition)?;
-        self.output.get().get(start as usize..end as usize)
+        Some(&self.output.get()[start as usize..end as usize])
     }
 }
