@@ -12,8 +12,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const INPUT_BUFFER_BYTES: usize = 64 << 10;
-
 /// What the command line asks for.
 #[derive(Debug, Default)]
 struct Options {
@@ -85,7 +83,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             (Node::recovered(recovery, options.quiet), Some(journal))
         }
     };
-    let input = BufReader::with_capacity(INPUT_BUFFER_BYTES, io::stdin().lock());
+    let input = BufReader::with_capacity(node::MAX_FEED_BYTES, io::stdin().lock());
     let outcome = node::run_node(&mut node, journal, input, io::stdout().lock(), io::stderr());
     // A large cluster takes long to free piece by piece, and the process is about to end.
     std::mem::forget(node);

@@ -10,8 +10,8 @@ use anyhow::Context as _;
 use std::fmt::Display;
 use std::io::{BufRead, ErrorKind, Write};
 
-/// How many bytes of input are taken at once, at most.
-const MAX_FEED_BYTES: usize = 64 << 10;
+/// How many bytes of input are taken at once, at most. Whoever buffers the input needs no more.
+pub const MAX_FEED_BYTES: usize = 256 << 10;
 
 /// From how many bytes on replies are written before the input at hand is answered in full.
 const MANY_REPLY_BYTES: usize = 256 << 10;

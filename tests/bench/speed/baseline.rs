@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 
-const BUFFER_BYTES: usize = 64 << 10;
+/// As large as the node's.
+const BUFFER_BYTES: usize = mapreduce_master::node::MAX_FEED_BYTES;
 
 /// Runs one baseline on stdin and stdout.
 pub fn run(name: &str, file: Option<&String>) -> io::Result<()> {
