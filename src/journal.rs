@@ -13,7 +13,7 @@
 //! it, and `!msg_ids N` sets the ids of replies aside up to `N`, so that none is used twice.
 //!
 //! Each checksum covers the one before it: a line that is damaged, missing, repeated or moved breaks the
-//! chain. This module reads and writes bytes; [`file`] keeps them on a disk.
+//! chain. This module reads and writes bytes; [`mod@file`] keeps them on a disk.
 
 pub mod file;
 

@@ -1,7 +1,7 @@
 //! Messages to requests, replies to bytes (protocol, sections 2 and 3): `serde` and nothing else.
 //!
 //! Nearly every message is read in one pass, whatever the order of its fields: each field that some request knows is
-//! read as the text, the integer or the JSON that it should be ([`Fields`](fields::Fields)), and everything else is
+//! read as the text, the integer or the JSON that it should be (`Fields`), and everything else is
 //! skipped. Where one is not what it should be, all are kept as JSON in a second pass. [`Request`] then interprets
 //! what its type needs, so that a wrong field is reported by name and nothing but broken JSON loses a message.
 

@@ -310,7 +310,7 @@ impl<'a> Message<'a> {
 ///
 /// Nearly always each field is read as its kind, which takes 10% less time than to keep all as JSON first and read that
 /// when it is asked for. Where one cannot be, a second reading keeps all as JSON; what it cannot read either is
-/// for [`parse_carefully`].
+/// for `parse_carefully`.
 pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
     for keeps_json in [false, true] {
