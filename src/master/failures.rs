@@ -13,10 +13,10 @@ impl Master {
         // `timeout_ms` is not negative. Where the difference is less than any time, no time is below it.
         let oldest_healthy = now.saturating_sub(timeout_ms);
         let mut overdue = Vec::new();
-        for place in 0..self.workers.places() {
-            let Some(worker) = self.workers.check(place, oldest_healthy, now) else {
-                continue;
-            };
+        let mut next_place = 0;
+        while let Some((place, worker)) = self.workers.next_overdue(next_place, oldest_healthy, now)
+        {
+            next_place = place + 1;
             overdue.push(worker);
             if !self.workers.has_failed(worker) {
                 self.fail_worker(worker, |workers, requeued| Event::WorkerFailed {

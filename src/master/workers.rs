@@ -223,23 +223,25 @@ impl Workers {
         is_new
     }
 
-    /// How many places there are in the order in which workers became known; at some of them there is none any
-    /// more.
-    pub fn places(&self) -> usize {
-        self.known.len()
-    }
-
-    /// Checks the worker at a place at `now`, and returns it if it was last heard before `oldest_healthy`. A
-    /// worker that is not timed yet is from now on.
-    pub fn check(&mut self, place: usize, oldest_healthy: i64, now: i64) -> Option<WorkerKey> {
-        let worker = self.known[place]?;
-        let at = worker as usize;
-        if !self.vitals[at].timed {
-            self.vitals[at].timed = true;
-            self.last_heartbeat[at] = self.last_heartbeat[at].max(now);
-            return None;
+    /// The first known worker from a place on that was last heard before `oldest_healthy`, and its place, in the
+    /// order in which workers became known. Those before it that are not timed yet are from `now` on.
+    pub fn next_overdue(
+        &mut self,
+        place: usize,
+        oldest_healthy: i64,
+        now: i64,
+    ) -> Option<(usize, WorkerKey)> {
+        for (place, worker) in self.known.iter().enumerate().skip(place) {
+            let Some(worker) = *worker else { continue };
+            let at = worker as usize;
+            if !self.vitals[at].timed {
+                self.vitals[at].timed = true;
+                self.last_heartbeat[at] = self.last_heartbeat[at].max(now);
+            } else if self.last_heartbeat[at] < oldest_healthy {
+                return Some((place, worker));
+            }
         }
-        (self.last_heartbeat[at] < oldest_healthy).then_some(worker)
+        None
     }
 
     /// How long a worker has been silent at `now`, in ms.
