@@ -9,6 +9,7 @@ use crate::wire::{
     Error, ErrorCode, JobCounts, JobStatus, Limits, MapOutput, NewJob, Quoted, Reply, TaskCounts,
 };
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Job {
@@ -225,8 +226,8 @@ impl Jobs {
         self.counts
     }
 
-    /// Changes a task's state. Returns whether the barrier before the reduces is open now, if that changed.
-    pub fn set_state(&mut self, key: TaskKey, state: TaskState) -> Option<bool> {
+    /// Changes a task's state. Returns whether that opened or closed the barrier before the job's reduces.
+    pub fn set_state(&mut self, key: TaskKey, state: TaskState) -> bool {
         let job = &mut self.jobs[key.job as usize];
         let was_open = job.is_open(Kind::Reduce);
         let counts = &mut job.counts[job.kind(key.task) as usize];
@@ -234,8 +235,7 @@ impl Jobs {
         counts[task.state as usize] -= 1;
         task.state = state;
         counts[task.state as usize] += 1;
-        let is_open = job.is_open(Kind::Reduce);
-        (is_open != was_open).then_some(is_open)
+        job.is_open(Kind::Reduce) != was_open
     }
 
     pub fn add(&mut self, job: Job) -> u32 {
@@ -262,6 +262,10 @@ impl Jobs {
         let job = std::mem::replace(&mut self.jobs[number as usize], nothing);
         *self.counts.of(&job.state) -= 1;
         job
+    }
+
+    pub fn numbers(&self) -> Range<u32> {
+        0..u32::try_from(self.jobs.len()).expect("memory ends before the numbers do")
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Job> {
@@ -336,7 +340,7 @@ pub fn lane_of(job: u32, kind: Kind) -> usize {
 impl Master {
     /// Completes a job when its last kind of task is done.
     pub(super) fn complete_job_if_done(&mut self, number: u32) {
-        let job = &self.jobs.at(number);
+        let job = self.jobs.at(number);
         if job.state == JobState::Running && job.unfinished(job.last_kind()) == 0 {
             self.end_job(number, JobState::Completed);
         }
@@ -353,7 +357,7 @@ impl Master {
             JobState::Running | JobState::Completed => Event::JobCompleted { job: id.clone() },
         });
         self.jobs.set_job_state(number, state);
-        let job = &self.jobs.at(number);
+        let job = self.jobs.at(number);
         if job.unfinished(Kind::Map) + job.unfinished(Kind::Reduce) == 0 {
             return;
         }
@@ -367,7 +371,7 @@ impl Master {
 
     pub(super) fn job_status(&self, id: &str) -> Result<Reply<'_>, Error> {
         let number = self.jobs.find(id).ok_or_else(|| unknown_job(id))?;
-        let job = &self.jobs.at(number);
+        let job = self.jobs.at(number);
         Ok(Reply::JobStatusOk(JobStatus {
             job_id: &job.id,
             state: job.state.name(),

@@ -1,8 +1,7 @@
 //! The master's state as data: what is not derived from the rest is written out, and the rest is made again.
 
 use super::Master;
-use super::jobs::lane_of;
-use super::tasks::{Kind, TaskKey};
+use super::tasks::TaskKey;
 use super::workers::Assignment;
 use super::{Index, Queue};
 
@@ -64,10 +63,9 @@ impl Master {
                     }
                 }
             }
-            let is_open = job.is_open(Kind::Reduce);
-            self.queue.set_open(lane_of(number, Kind::Reduce), is_open);
-            self.backups
-                .set_open(lane_of(number, Kind::Reduce), is_open);
+        }
+        for job in self.jobs.numbers() {
+            self.set_barrier(job);
         }
     }
 }

@@ -69,11 +69,7 @@ impl Master {
         for id in reduce_ids {
             self.add_task(number, Kind::Reduce, &id, None);
         }
-        let barrier_open = self.jobs.at(number).is_open(Kind::Reduce);
-        self.queue
-            .set_open(lane_of(number, Kind::Reduce), barrier_open);
-        self.backups
-            .set_open(lane_of(number, Kind::Reduce), barrier_open);
+        self.set_barrier(number);
         self.complete_job_if_done(number);
         Ok(reply)
     }

@@ -6,7 +6,7 @@
 
 use super::Master;
 use super::events::Event;
-use super::jobs::JobState;
+use super::jobs::{JobState, lane_of};
 use super::queue::Rank;
 use super::workers::{Assignment, WorkerKey};
 use crate::wire::Quoted;
@@ -420,11 +420,16 @@ impl Master {
     }
 
     fn set_state(&mut self, key: TaskKey, state: TaskState) {
-        let barrier = self.jobs.set_state(key, state);
-        if let Some(open) = barrier {
-            let lane = super::jobs::lane_of(key.job, Kind::Reduce);
-            self.queue.set_open(lane, open);
-            self.backups.set_open(lane, open);
+        if self.jobs.set_state(key, state) {
+            self.set_barrier(key.job);
         }
+    }
+
+    /// Holds a job's reduces back, or lets them go, as its maps are.
+    pub(super) fn set_barrier(&mut self, job: u32) {
+        let is_open = self.jobs.at(job).is_open(Kind::Reduce);
+        let lane = lane_of(job, Kind::Reduce);
+        self.queue.set_open(lane, is_open);
+        self.backups.set_open(lane, is_open);
     }
 }
