@@ -218,7 +218,17 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// An optional field, interpreted by `read` when it is there.
+    /// An optional field, interpreted by `read` when it is there; `what` says what is expected.
+    pub fn optional<T>(
+        &self,
+        field: Field,
+        what: &str,
+        read: impl FnOnce(Value<'a>) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        self.if_given(field, |fields, field| fields.required(field, what, read))
+    }
+
+    /// An optional field, read as the required one that it is when it is there.
     pub fn if_given<T>(
         &self,
         field: Field,

@@ -157,9 +157,7 @@ impl<'a> Request<'a> {
         use Field as F;
         Ok(match &*fields.string(F::Type)? {
             "init" => {
-                fields.if_given(F::NodeIds, |fields, field| {
-                    fields.required(field, "a list of strings", read_strings)
-                })?;
+                fields.optional(F::NodeIds, "a list of strings", read_strings)?;
                 Self::Init {
                     node_id: fields.string(F::NodeId)?,
                 }
@@ -185,9 +183,7 @@ impl<'a> Request<'a> {
                 worker_id: fields.string(F::WorkerId)?,
                 timestamp: fields.integer(F::Timestamp)?,
                 running: fields
-                    .if_given(F::Running, |fields, field| {
-                        fields.required(field, "a list of strings", read_strings)
-                    })?
+                    .optional(F::Running, "a list of strings", read_strings)?
                     .unwrap_or_default(),
             },
             "complete_task" => Self::CompleteTask {
@@ -262,36 +258,36 @@ impl<'a> NewJob<'a> {
                 "a count of at least 1"
             };
             let read = |value: Value<'_>| value.integer().filter(|count| *count >= least);
-            let given =
-                fields.if_given(field, |fields, field| fields.required(field, what, read))?;
+            let given = fields.optional(field, what, read)?;
             Ok(given.map_or(default, i64::unsigned_abs))
         };
         let job_id = fields.string(Field::JobId)?;
         Ok(Self {
             tasks: read_tasks(fields, Field::Tasks)?,
             reduce_tasks: fields
-                .if_given(Field::ReduceTasks, |fields, field| {
-                    let what = "a count of at most 1,000,000, with names of at most 1 GiB in all";
-                    fields.required(field, what, |value| {
+                .optional(
+                    Field::ReduceTasks,
+                    "a count of at most 1,000,000, with names of at most 1 GiB in all",
+                    |value| {
                         let count = usize::try_from(value.integer()?).ok()?;
                         let name_bytes = job_id.len() + "-reduce-".len();
                         let is_small = count.checked_mul(name_bytes)? <= MAX_REDUCE_NAME_BYTES;
                         u32::try_from(count)
                             .ok()
                             .filter(|count| *count <= MAX_REDUCE_TASKS && is_small)
-                    })
-                })?
+                    },
+                )?
                 .unwrap_or(0),
             map_output: fields
-                .if_given(Field::MapOutput, |fields, field| {
-                    fields.required(field, "\"worker\" or \"shared\"", |value| {
-                        match &*value.text()? {
-                            "worker" => Some(MapOutput::Worker),
-                            "shared" => Some(MapOutput::Shared),
-                            _ => None,
-                        }
-                    })
-                })?
+                .optional(
+                    Field::MapOutput,
+                    "\"worker\" or \"shared\"",
+                    |value| match &*value.text()? {
+                        "worker" => Some(MapOutput::Worker),
+                        "shared" => Some(MapOutput::Shared),
+                        _ => None,
+                    },
+                )?
                 .unwrap_or(MapOutput::Worker),
             limits: Limits {
                 max_failures: limit(Field::MaxFailures, Limits::DEFAULT.max_failures, 1)?,
