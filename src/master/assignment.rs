@@ -144,7 +144,7 @@ impl Master {
             let mut outputs = Vec::with_capacity(TOLD_AT_A_TIME);
             let mut inputs = Vec::with_capacity(TOLD_AT_A_TIME);
             for some in maps.chunks(TOLD_AT_A_TIME) {
-                // Found first and read later, for the reason that is given there.
+                // Found first and read after that, for the reason given at `TOLD_AT_A_TIME`.
                 outputs.extend(some.iter().filter_map(|map| {
                     let result = map.result.as_deref()?;
                     Some((map, result.attempt, result.partition(partition)?))

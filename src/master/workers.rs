@@ -206,8 +206,10 @@ impl Workers {
                 Heard::Joined
             }
         };
-        self.vitals[at].health = Health::Healthy;
-        self.vitals[at].timed = true;
+        self.vitals[at] = Vital {
+            health: Health::Healthy,
+            timed: true,
+        };
         heard
     }
 
@@ -217,8 +219,10 @@ impl Workers {
         let is_new = self.vitals[worker as usize].health == Health::Unknown;
         if is_new {
             self.append_to_known(worker);
-            self.vitals[worker as usize].health = Health::Healthy;
-            self.vitals[worker as usize].timed = false;
+            self.vitals[worker as usize] = Vital {
+                health: Health::Healthy,
+                timed: false,
+            };
         }
         is_new
     }
