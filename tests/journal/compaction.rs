@@ -1,7 +1,7 @@
 //! A journal that has grown past 64 MiB is replaced by a snapshot: nothing is lost by it, at whatever moment the node
 //! is killed, and what was removed is gone.
 
-use crate::node::{BINARY, Folder, Node, refusal, shell_command};
+use crate::node::{BINARY, Folder, Node, assert_in_use, refusal, shell_command};
 use crate::random::Random;
 use crate::traces::{QUESTIONS, TRACES};
 use mapreduce_master::journal::HEADER;
@@ -175,10 +175,8 @@ fn a_journal_stays_where_it_is_and_as_private_as_it_was() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    for name in [&link, &target] {
-        let log = refusal(name);
-        assert!(log.contains("in use"), "{log}");
-    }
+    assert_in_use(&link);
+    assert_in_use(&target);
     assert_eq!(folder.names(), ["link", "target"]);
     node.kill();
 }
@@ -192,10 +190,8 @@ fn a_journal_of_two_names_does_not_become_two_journals() {
     fill(&mut node, &path);
     fs::hard_link(&path, &other).expect("a link can be made");
     compact(&mut node);
-    for name in [&path, &other] {
-        let log = refusal(name);
-        assert!(log.contains("in use"), "{log}");
-    }
+    assert_in_use(&path);
+    assert_in_use(&other);
     let log = node.kill();
     assert!(log.contains("not compacted"), "{log}");
 }

@@ -126,6 +126,12 @@ pub fn refusal(journal: &Path) -> String {
     log
 }
 
+/// Another node has the journal of that name, and this one says so.
+pub fn assert_in_use(journal: &Path) {
+    let log = refusal(journal);
+    assert!(log.contains("in use"), "{log}");
+}
+
 /// Status 1, and one line that says why.
 pub fn assert_failed(status: std::process::ExitStatus, log: &str) {
     assert_eq!(status.code(), Some(1), "{log}");

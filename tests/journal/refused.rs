@@ -1,7 +1,7 @@
 //! Files that a node must not take for its journal: damaged, someone else's, in use. It says so, and they stay as
 //! they are, byte for byte.
 
-use crate::node::{BINARY, Folder, Node, refusal};
+use crate::node::{BINARY, Folder, Node, assert_in_use, refusal};
 use mapreduce_master::journal::HEADER;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -134,8 +134,7 @@ fn a_journal_belongs_to_one_node_at_a_time() {
     fs::hard_link(&path, &hard).expect("a link can be made");
     let journal = fs::read(&path).expect("it is there");
     for name in [&path, &soft, &hard] {
-        let log = refusal(name);
-        assert!(log.contains("in use"), "{log}");
+        assert_in_use(name);
         assert_eq!(fs::read(&path).expect("it is there"), journal);
     }
     node.kill();

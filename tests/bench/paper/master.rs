@@ -140,7 +140,7 @@ impl Master {
         now: Duration,
         src: &str,
         request: &'static str,
-        fields: fmt::Arguments<'_>,
+        fields: impl fmt::Display,
     ) -> Reply<'_> {
         self.messages += 1;
         let msg_id = self.messages;

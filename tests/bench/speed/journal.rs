@@ -7,7 +7,7 @@ use super::workload::{
     INIT, Order, chunk, complete_task, heartbeats, request_task, submit_job, task, worker,
 };
 use mapreduce_master::journal::{HEADER, Recorder, recover};
-use mapreduce_master::node::Node;
+use mapreduce_master::node::{MAX_FEED_BYTES, Node};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::time::Instant;
@@ -160,7 +160,7 @@ fn journal_of(input: &[u8]) -> io::Result<Vec<u8>> {
     let new = recover(io::empty()).map_err(io::Error::other)?;
     let mut node = Node::recovered(new, true);
     let mut journal = Vec::new();
-    for piece in input.chunks(64 << 10) {
+    for piece in input.chunks(MAX_FEED_BYTES) {
         node.feed(piece);
         while node.answer_some() {
             node.replies.clear();

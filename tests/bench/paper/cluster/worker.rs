@@ -24,6 +24,12 @@ impl Process {
     pub fn is_alive_at(&self, time: Duration) -> bool {
         self.died_at.is_none_or(|died_at| time < died_at)
     }
+
+    /// What a request says of its worker and of the time, to come after other fields.
+    fn fields(&self, now: Duration) -> String {
+        let (name, now) = (&self.name, now.as_millis());
+        format!(", \"worker_id\": \"{name}\", \"timestamp\": {now}")
+    }
 }
 
 /// A task that a worker is running.
@@ -78,12 +84,7 @@ impl Cluster {
         if !worker.is_alive_at(self.now) {
             return;
         }
-        let fields = format_args!(
-            ", \"worker_id\": \"{}\", \"timestamp\": {}",
-            worker.name,
-            self.now.as_millis()
-        );
-        let reply = self.master.ask(self.now, &worker.name, "heartbeat", fields);
+        let reply = (self.master).ask(self.now, &worker.name, "heartbeat", worker.fields(self.now));
         assert_eq!(reply.body.r#type, "heartbeat_ok");
         self.at(self.now + HEARTBEAT_EVERY, Event::Heartbeat { process });
     }
@@ -95,14 +96,12 @@ impl Cluster {
         if !worker.is_alive_at(self.now) {
             return;
         }
-        let fields = format_args!(
-            ", \"worker_id\": \"{}\", \"timestamp\": {}",
-            worker.name,
-            self.now.as_millis()
+        let reply = (self.master).ask(
+            self.now,
+            &worker.name,
+            "request_task",
+            worker.fields(self.now),
         );
-        let reply = self
-            .master
-            .ask(self.now, &worker.name, "request_task", fields);
         let arrives_at = reply.arrives_at;
         let Some(given) = reply.body.task else {
             assert_eq!(reply.body.r#type, "no_task");
