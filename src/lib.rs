@@ -12,12 +12,14 @@
 //! * [`master`]: what the cluster is and how it changes, without any input or output
 //! * [`node`]: reads, has messages answered, writes
 //! * [`journal`]: what a node needs to go on where it was when it was killed
+//! * [`nearest`]: what a misspelt word may stand for
 
 #![forbid(unsafe_code)]
 
 pub mod framing;
 pub mod journal;
 pub mod master;
+pub mod nearest;
 pub mod node;
 pub mod service;
 pub mod wire;
