@@ -7,7 +7,7 @@
 use super::jobs::{Conduct, Job, JobState, Kind, TAKEN_IN};
 use super::queue::Rank;
 use super::tasks::{
-    Attempt, Counters, Fetched, LiveAttempts, Task, TaskResult, TaskState, Troubles, Work,
+    Attempt, Counters, Fetched, History, LiveAttempts, Task, TaskResult, TaskState, Troubles, Work,
 };
 use super::transitions::NEVER_HANDED_OUT;
 use super::workers::{Worker, WorkerId};
@@ -140,7 +140,7 @@ pub struct TaskRecord<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     error: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
-    history: Vec<(Cow<'a, str>, i64)>,
+    history: Vec<(u64, Cow<'a, str>, i64)>,
     #[serde(default, skip_serializing_if = "is_default")]
     lost_counters: Cow<'a, Counters>,
 }
@@ -161,6 +161,8 @@ struct AttemptRecord<'a> {
     has_failed: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     has_timed_out: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    is_reported: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -321,6 +323,7 @@ fn task_record(task: &Task) -> TaskRecord<'_> {
                 fetched_since_recovery: attempt.fetched_since_recovery,
                 has_failed: attempt.has_failed,
                 has_timed_out: attempt.has_timed_out,
+                is_reported: attempt.is_reported,
             })
             .collect(),
         live: task.live.iter().collect(),
@@ -336,7 +339,7 @@ fn task_record(task: &Task) -> TaskRecord<'_> {
         losses: task.losses(),
         error: troubles.and_then(|troubles| Some(troubles.error.as_ref()?.get().into())),
         history: (task.history().iter())
-            .map(|(worker, at)| ((&**worker).into(), *at))
+            .map(|entry| (entry.attempt, (&*entry.worker).into(), entry.at))
             .collect(),
         lost_counters: troubles.map_or_else(Cow::default, |troubles| {
             Cow::Borrowed(&troubles.lost_counters)
@@ -516,6 +519,7 @@ impl Loader {
                 fetched_since_recovery: attempt.fetched_since_recovery,
                 has_failed: attempt.has_failed,
                 has_timed_out: attempt.has_timed_out,
+                is_reported: attempt.is_reported,
             });
         }
         task.live = self.live(&task, &record.live)?;
@@ -541,7 +545,11 @@ impl Loader {
             losses: record.losses,
             error: record.error.as_deref().map(text).transpose()?,
             history: (record.history.into_iter())
-                .map(|(worker, at)| (self.shared_id(&worker), at))
+                .map(|(attempt, worker, at)| History {
+                    attempt,
+                    worker: self.shared_id(&worker),
+                    at,
+                })
                 .collect(),
             lost_counters: record.lost_counters.into_owned(),
         };

@@ -5,7 +5,7 @@
 
 use super::jobs::{Conduct, Job, JobState, Kind, Lane, TAKEN_IN};
 use super::queue::Rank;
-use super::tasks::{Attempt, Fetched, Task, TaskResult, TaskState, Work};
+use super::tasks::{Attempt, Fetched, History, Task, TaskResult, TaskState, Work};
 use super::workers::{Heard, WorkerId};
 use super::{JobKey, Master, TaskKey};
 use crate::master::events::{AttemptEnd, Event, LossCause};
@@ -368,6 +368,7 @@ impl Master {
             fetched_since_recovery: fetched != Fetched::No,
             has_failed: false,
             has_timed_out: false,
+            is_reported: false,
         });
         if number > 1 {
             task.forget_unfetched();
@@ -424,6 +425,13 @@ impl Master {
         });
     }
 
+    /// Notes that a worker has reported on an attempt.
+    pub(in crate::master) fn note_report(&mut self, key: TaskKey, number: u64) {
+        if let Some(attempt) = self.jobs.task_mut(key).attempt_mut(number) {
+            attempt.is_reported = true;
+        }
+    }
+
     /// Has a live attempt run from `now` on, for the monitor.
     pub(in crate::master) fn time_attempt(&mut self, key: TaskKey, number: u64, now: i64) {
         if let Some(attempt) = self.jobs.task_mut(key).attempt_mut(number) {
@@ -453,7 +461,7 @@ impl Master {
             }
         }
         if end != End::Lost(LossCause::Removal) {
-            self.add_history(key, &worker);
+            self.add_history(key, number, &worker);
         }
         let end = match end {
             End::Failed => AttemptEnd::Failed,
@@ -498,14 +506,18 @@ impl Master {
     }
 
     /// Adds a worker to the history of a task, if it is known when it was last heard from.
-    fn add_history(&mut self, key: TaskKey, worker: &WorkerId) {
+    fn add_history(&mut self, key: TaskKey, attempt: u64, worker: &WorkerId) {
         let last = self
             .workers
             .get(worker)
             .and_then(|worker| worker.last_heartbeat);
         if let Some(last) = last {
             let history = &mut self.jobs.task_mut(key).troubles_mut().history;
-            let entry = (Rc::clone(worker), last);
+            let entry = History {
+                attempt,
+                worker: Rc::clone(worker),
+                at: last,
+            };
             if !history.contains(&entry) {
                 history.push(entry);
             }
@@ -643,7 +655,7 @@ impl Master {
             self.workers
                 .hold(winner, |holdings| holdings.outputs.remove(&key));
             if !by_removal {
-                self.add_history(key, winner);
+                self.add_history(key, result.attempt, winner);
             }
         }
         self.set_state(key, TaskState::Idle);
