@@ -45,6 +45,19 @@ impl Service {
         message: &Message<'_>,
         replies: &mut Vec<u8>,
     ) -> Result<Effect, Unanswered> {
+        self.process(message, Some(replies))
+    }
+
+    /// Like [`answer`](Self::answer), for a message whose reply nobody waits for: none is written.
+    pub fn apply(&mut self, message: &Message<'_>) -> Result<Effect, Unanswered> {
+        self.process(message, None)
+    }
+
+    fn process(
+        &mut self,
+        message: &Message<'_>,
+        replies: Option<&mut Vec<u8>>,
+    ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
         if message.is_reply() {
             return Err(Unanswered::IsReply);
@@ -72,7 +85,9 @@ impl Service {
             envelope,
             in_reply_to,
         };
-        wire::write(&reply, addressing, replies);
+        if let Some(replies) = replies {
+            wire::write(&reply, addressing, replies);
+        }
         Ok(effect)
     }
 }
