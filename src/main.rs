@@ -3,12 +3,15 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context as _;
-use mapreduce_master::journal::Recovery;
-use mapreduce_master::journal::file::{Journal, Sync};
+use mapreduce_master::journal::compact::{Compacted, NOT_SHORTER};
+use mapreduce_master::journal::file::{Journal, Sync, compact_file};
+use mapreduce_master::journal::{self, Recovery};
 use mapreduce_master::node::{self, Node};
 use std::ffi::OsString;
-use std::io::{self, BufReader, Write as _};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -22,12 +25,18 @@ struct Options {
 
 enum Command {
     Run(Options),
+    /// Compacts the journal of that name, or the first bytes of the one on stdin.
+    Compact(Option<PathBuf>, Option<u64>),
+    /// Answers the requests of a journal again.
+    Replay(PathBuf),
     Print(&'static str),
 }
 
 fn main() -> ExitCode {
     let outcome = match read_arguments(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => run(&options),
+        Ok(Command::Compact(path, bytes)) => compact(path.as_deref(), bytes),
+        Ok(Command::Replay(path)) => replay(&path),
         Ok(Command::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
@@ -51,6 +60,22 @@ fn read_arguments(mut arguments: impl Iterator<Item = OsString>) -> Result<Comma
     while let Some(argument) = arguments.next() {
         let mut value = |name| arguments.next().ok_or(format!("{name} needs a value"));
         match argument.to_str() {
+            Some("compact") => {
+                let operand = arguments.next();
+                return if operand.as_ref().is_some_and(|operand| operand == "--bytes") {
+                    let bytes = arguments
+                        .next()
+                        .and_then(|bytes| bytes.to_str()?.parse().ok());
+                    let bytes = bytes.ok_or("--bytes needs a number")?;
+                    Ok(Command::Compact(None, Some(bytes)))
+                } else {
+                    Ok(Command::Compact(operand.map(PathBuf::from), None))
+                };
+            }
+            Some("replay") => {
+                let path = arguments.next().ok_or("replay needs FILE")?;
+                return Ok(Command::Replay(path.into()));
+            }
             Some("--help") => return Ok(Command::Print(HELP)),
             Some("--version") => return Ok(Command::Print(VERSION)),
             Some("--quiet") => options.quiet = true,
@@ -90,21 +115,55 @@ fn run(options: &Options) -> anyhow::Result<()> {
     outcome
 }
 
+fn compact(path: Option<&Path>, bytes: Option<u64>) -> anyhow::Result<()> {
+    match path {
+        None => {
+            let (input, output) = (io::stdin(), io::stdout());
+            let input = File::from(input.as_fd().try_clone_to_owned()?);
+            let output = File::from(output.as_fd().try_clone_to_owned()?);
+            journal::compact_stream(&input, &output, bytes)
+        }
+        Some(path) => {
+            let context = || format!("journal {}", path.display());
+            let compacted = compact_file(path).with_context(context)?;
+            let text = match compacted {
+                Compacted::Shorter { before, after } => {
+                    format!("compacted from {before} to {after} bytes\n")
+                }
+                Compacted::NotShorter => format!("left as it is: {NOT_SHORTER}\n"),
+            };
+            Ok(io::stdout().write_all(text.as_bytes())?)
+        }
+    }
+}
+
+fn replay(path: &Path) -> anyhow::Result<()> {
+    let context = || format!("journal {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let output = BufWriter::new(io::stdout().lock());
+    let recovery = journal::replay(BufReader::new(file), output).with_context(context)?;
+    if let Some(dropped) = recovery.dropped {
+        let _ = writeln!(io::stderr(), "journal: {dropped}");
+    }
+    Ok(())
+}
+
 /// Says in a line each what was dropped and what was recovered.
 fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
     let mut log = Vec::new();
-    if recovery.torn_bytes > 0 {
-        let (torn, at) = (recovery.torn_bytes, recovery.bytes);
-        let _ = writeln!(
-            log,
-            "journal: dropped a torn record, {torn} bytes at byte {at}"
-        );
+    if let Some(dropped) = recovery.dropped {
+        let _ = writeln!(log, "journal: {dropped}");
     }
-    if recovery.records > 0 && !quiet {
-        let (records, known) = (recovery.records, recovery.service.master.summary());
+    if !recovery.is_new() && !quiet {
+        let (requests, known) = (recovery.requests, recovery.service.master.summary());
+        let state = if recovery.state_bytes > 0 {
+            "a state and "
+        } else {
+            ""
+        };
         let _ = writeln!(
             log,
-            "journal: recovered in {elapsed:.1?} from {records} records; {known}"
+            "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
         );
     }
     let _ = io::stderr().write_all(&log);
