@@ -42,6 +42,7 @@ impl Master {
             return Ok(self.fail(key, number, &report, json_string(&error), &[]));
         };
         self.hear(&report.worker_id, report.timestamp);
+        self.note_report(key, number);
         let worker = self.workers().shared_id(&report.worker_id);
         self.note_completed_attempt(key.job, &worker);
         let task = self.task(key);
@@ -95,6 +96,7 @@ impl Master {
         lost_maps: &[(TaskKey, i64)],
     ) -> Reply<'a> {
         self.hear(&report.worker_id, report.timestamp);
+        self.note_report(key, number);
         if self.task(key).live.contains(number) {
             let first_event = self.events().len();
             let text: Box<str> = error.get().into();
