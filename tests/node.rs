@@ -9,6 +9,8 @@ mod limits;
 mod log;
 #[path = "node/process.rs"]
 mod process;
+#[path = "node/restore.rs"]
+mod restore;
 #[path = "node/soak.rs"]
 mod soak;
 #[path = "node/streams.rs"]

@@ -101,8 +101,8 @@ impl Serve {
         let (journal, mut recovery) = Journal::open(path, self.sync)
             .with_context(|| format!("journal {}", path.display()))?;
         log_recovery(&recovery, started.elapsed(), self.quiet);
-        if let Some(mut service) = restored {
-            recovery.recorder = Recorder::snapshot(&mut service)?;
+        if let Some(service) = restored {
+            recovery.recorder = Recorder::starting_with(&service)?;
             recovery.service = service;
         }
         Ok((Node::recovered(recovery, self.quiet), Some(journal)))

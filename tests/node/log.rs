@@ -340,7 +340,7 @@ fn malformed_line_is_logged_with_the_place_of_the_fault_and_the_sender() {
     }
     assert_eq!(
         log_of(b"{\"msg_id\": 1, \"type\": \"\xff\"}\n"),
-        ["line 1: dropped: malformed JSON object at column 25: invalid UTF-8 (msg_id 1)"]
+        ["line 1: dropped: malformed JSON object at column 24: invalid UTF-8 (msg_id 1)"]
     );
 }
 
