@@ -156,7 +156,7 @@ impl Node {
     /// Answers the messages that are there in full, until there are many bytes of replies. Returns whether
     /// there may be more to answer.
     pub fn answer_some(&mut self) -> bool {
-        while self.replies.len() < MANY_REPLY_BYTES {
+        while self.replies.len() < MANY_REPLY_BYTES && self.log.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
                 None => {
                     if self.has_ended {
@@ -250,7 +250,8 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
 /// The reply to a line that is not answered, where every line must be: a bare error.
 fn refuse(replies: &mut Vec<u8>, text: String) {
     let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
-    wire::write(&reply, wire::Addressing::NONE, replies);
+    // It is short: the text of a fault is.
+    let _ = wire::write(&reply, wire::Addressing::NONE, usize::MAX, replies);
 }
 
 fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
