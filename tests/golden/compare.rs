@@ -40,11 +40,12 @@ impl Comparison {
                 _ => expected == got,
             };
         }
-        if self.any_text && expected.contains(r#""type": "error""#) {
-            if let Some((before, text)) = expected.split_once(TEXT) {
-                let open = format!("{before}{TEXT}…{}", &text[end_of_string(text)..]);
-                return is_same_text(&open, got);
-            }
+        if self.any_text
+            && expected.contains(r#""type": "error""#)
+            && let Some((before, text)) = expected.split_once(TEXT)
+        {
+            let open = format!("{before}{TEXT}…{}", &text[end_of_string(text)..]);
+            return is_same_text(&open, got);
         }
         is_same_text(expected, got)
     }
