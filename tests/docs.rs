@@ -167,12 +167,12 @@ fn fields_in_the_code(source: &str) -> Vec<String> {
         .split_once("pub enum Field {")
         .expect("src/wire/fields.rs has an enum Field");
     let (variants, _) = rest.split_once("\n}").expect("it ends");
-    let variants = variants
-        .lines()
-        .map(str::trim)
-        .filter_map(|line| line.strip_suffix(','));
-    let names =
-        variants.filter(|name| name.chars().all(char::is_alphanumeric) && *name != "Unknown");
+    let lines = variants.lines().map(str::trim);
+    let variants: String = lines
+        .filter(|line| !line.starts_with("//") && !line.starts_with('#'))
+        .collect();
+    let names = variants.split(',').map(str::trim);
+    let names = names.filter(|name| !name.is_empty() && *name != "Unknown");
     let names: Vec<_> = names
         .map(|name| {
             name.chars().fold(String::new(), |mut snake, char| {
