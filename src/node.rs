@@ -46,8 +46,8 @@ pub fn run_node(
             has_more = node.answer_some();
             if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
                 journal.write(recorder)?;
-                if let Some(error) = journal.compact_if_long(&mut node.service, recorder)? {
-                    let _ = writeln!(node.log, "the journal is not compacted: {error:#}");
+                if let Some(failure) = journal.compact_if_long(recorder)? {
+                    let _ = writeln!(node.log, "{failure}");
                 }
             }
             // The log is for people: if they cannot read it, the cluster still has to run.

@@ -7,6 +7,7 @@ use crate::wire::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::convert::Infallible;
 use std::fmt;
 
 /// Everything that a node knows: a function of the messages that were sent to it.
@@ -53,6 +54,19 @@ impl Service {
         message: &Message<'_>,
         replies: &mut Vec<u8>,
     ) -> Result<Effect, Unanswered> {
+        self.process(message, Some(replies))
+    }
+
+    /// Like [`answer`](Self::answer), for a message whose reply nobody waits for: none is written.
+    pub fn apply(&mut self, message: &Message<'_>) -> Result<Effect, Unanswered> {
+        self.process(message, None)
+    }
+
+    fn process(
+        &mut self,
+        message: &Message<'_>,
+        replies: Option<&mut Vec<u8>>,
+    ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
         if message.is_reply() {
             return Err(Unanswered::IsReply);
@@ -72,7 +86,11 @@ impl Service {
                 let (address, master) = (self.address.after_reply(message), &self.master);
                 Ok(Reply::SnapshotOk {
                     state: Batched::new(move |write| {
-                        save(&address, master, |record| write(&[record]));
+                        let saved: Result<(), Infallible> = save(&address, master, |record| {
+                            write(&[record]);
+                            Ok(())
+                        });
+                        let Ok(()) = saved;
                     }),
                 })
             }
@@ -86,7 +104,9 @@ impl Service {
             envelope,
             in_reply_to,
         };
-        wire::write(&reply, addressing, replies);
+        if let Some(replies) = replies {
+            wire::write(&reply, addressing, replies);
+        }
         drop(reply);
         Ok(match (is_error, is_init) {
             (true, _) => Effect::None,
@@ -96,16 +116,14 @@ impl Service {
     }
 }
 
-/// Gives the records of the whole state to `write`, each as JSON, the address first.
-fn save(address: &Address, master: &Master, mut write: impl FnMut(Box<RawValue>)) {
-    write(to_json(address));
-    let saved: Result<(), std::convert::Infallible> = master.save(|record| {
-        write(to_json(record));
-        Ok(())
-    });
-    match saved {
-        Ok(()) => {}
-    }
+/// Gives the records of the whole state to `write`, each as JSON, the address first. Errors: those of `write`.
+fn save<E>(
+    address: &Address,
+    master: &Master,
+    mut write: impl FnMut(Box<RawValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    write(to_json(address))?;
+    master.save(|record| write(to_json(record)))
 }
 
 fn to_json(record: &impl Serialize) -> Box<RawValue> {
@@ -113,9 +131,10 @@ fn to_json(record: &impl Serialize) -> Box<RawValue> {
 }
 
 impl Service {
-    /// Gives the whole state to `write`, as records of JSON on one line each (protocol, section 8).
-    pub fn save(&self, write: impl FnMut(Box<RawValue>)) {
-        save(&self.address, &self.master, write);
+    /// Gives the whole state to `write`, as records of JSON on one line each (protocol, section 8). Errors: those of
+    /// `write`.
+    pub fn save<E>(&self, write: impl FnMut(Box<RawValue>) -> Result<(), E>) -> Result<(), E> {
+        save(&self.address, &self.master, write)
     }
 
     /// The node that wrote the `state` of a `snapshot_ok`. Errors: `state` is not such a state.
@@ -197,6 +216,7 @@ mod as_text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
     use serde_json::value::RawValue;
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub fn serialize<S: Serializer>(
         json: &Option<Box<RawValue>>,
         serializer: S,

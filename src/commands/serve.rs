@@ -91,18 +91,19 @@ fn unexpected(operand: &OsStr) -> UsageError {
 /// Says in a line each what was dropped and what was recovered.
 fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
     let mut log = Vec::new();
-    if recovery.torn_bytes > 0 {
-        let (torn, at) = (recovery.torn_bytes, recovery.bytes);
-        let _ = writeln!(
-            log,
-            "journal: dropped a torn record, {torn} bytes at byte {at}"
-        );
+    if let Some(dropped) = recovery.dropped {
+        let _ = writeln!(log, "journal: {dropped}");
     }
-    if recovery.records > 0 && !quiet {
-        let (records, known) = (recovery.records, recovery.service.master.summary());
+    if !recovery.is_new() && !quiet {
+        let (requests, known) = (recovery.requests, recovery.service.master.summary());
+        let state = if recovery.state_bytes > 0 {
+            "a state and "
+        } else {
+            ""
+        };
         let _ = writeln!(
             log,
-            "journal: recovered in {elapsed:.1?} from {records} records; {known}"
+            "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
         );
     }
     let _ = io::stderr().write_all(&log);

@@ -6,7 +6,8 @@ use super::table::{Rounds, Row, Target, Unit, thousands};
 use super::workload::{
     INIT, Order, chunk, complete_task, heartbeats, request_task, submit_job, task, worker,
 };
-use mapreduce_master::journal::{HEADER, Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::{HEADER, recover};
 use mapreduce_master::node::{MAX_FEED_BYTES, Node};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -102,7 +103,7 @@ fn synced_cycles(bench: &Bench) -> io::Result<Row> {
     })
 }
 
-/// Recovery from a journal and from a snapshot.
+/// Recovery from a journal, and from a compacted one.
 fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let path = bench.scratch.path("journal");
@@ -130,17 +131,17 @@ fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     let mut state = heartbeats(count, count, Order::Normal);
     submit_job(&mut state, (0..count).map(chunk), 0);
     let records = journal_of(&state)?;
-    let snapshot = Rounds::run(1, || {
-        let mut recovery = recover(&records[..]).map_err(io::Error::other)?;
+    let compaction = Rounds::run(1, || {
+        let mut compacted = Vec::new();
         let started = Instant::now();
-        let snapshot = Recorder::snapshot(&mut recovery.service)?;
+        compact(&records[..], &mut compacted, u64::MAX).map_err(io::Error::other)?;
         let written = started.elapsed();
         let started = Instant::now();
-        recover(&snapshot.records[..]).map_err(io::Error::other)?;
+        recover(&compacted[..]).map_err(io::Error::other)?;
         Ok([written, started.elapsed()])
     })?;
     let state = format!("{0} workers and {0} tasks", thousands(count));
-    for (place, what) in ["a snapshot of", "recovery from a snapshot of"]
+    for (place, what) in ["a compaction of", "recovery from the compacted journal of"]
         .into_iter()
         .enumerate()
     {
@@ -148,7 +149,7 @@ fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
             what: format!("{what} {state}"),
             against: "",
             target: Target::None(Unit::Seconds),
-            measured: snapshot.seconds(place),
+            measured: compaction.seconds(place),
             how: "in this process, wall, memory to memory",
         });
     }
