@@ -578,6 +578,22 @@ fn links_between_pages_lead_somewhere() {
 }
 
 #[test]
+fn page_on_the_tests_names_every_suite() {
+    let page = read(&root().join("tests/README.md"));
+    let mut problems = Problems::default();
+    for path in files_in("tests") {
+        let file = relative(&path);
+        let name = file.trim_start_matches("tests/");
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        let is_suite = is_rust && !name.contains('/');
+        if is_suite && !page.contains(&format!("[`{name}`]({name})")) {
+            problems.add(format!("{file} is not in tests/README.md"));
+        }
+    }
+    problems.assert_none();
+}
+
+#[test]
 fn readme_is_short() {
     let lines = read(&root().join("README.md")).lines().count();
     assert!(
