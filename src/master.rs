@@ -76,6 +76,24 @@ impl Master {
         }
     }
 
+    /// Makes the checks of a request that a worker sends, without any effect. Errors: those of
+    /// [`handle`](Self::handle).
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Error> {
+        match request {
+            Request::Heartbeat {
+                worker_id,
+                incarnation,
+                ..
+            } => self.check_incarnation(worker_id, *incarnation),
+            Request::RequestTask(request) => {
+                self.check_incarnation(&request.worker_id, request.incarnation)
+            }
+            Request::CompleteTask(result) => self.find_reported(&result.report).map(drop),
+            Request::FailTask(failure) => self.find_failed(failure).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Forgets what happened before, for a message that is not handled.
     pub fn clear_events(&mut self) {
         self.begin_request(None);

@@ -2,7 +2,7 @@
 
 use crate::master::{self, Corrupt, Master};
 use crate::wire::{
-    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Reply, Request,
+    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Quoted, Reply, Request,
     json_string,
 };
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ use std::fmt;
 pub struct Service {
     pub address: Address,
     pub master: Master,
+    /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
+    pub checks_senders: bool,
 }
 
 /// No `msg_id` in a snapshot is larger, so that none ever overflows.
@@ -31,7 +33,7 @@ pub struct Address {
     pub next_msg_id: u64,
 }
 
-/// Why a message gets no reply. It has changed nothing.
+/// Why a message gets no reply. It has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     IsReply,
@@ -41,8 +43,10 @@ pub enum Unanswered {
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IsReply => "a message with in_reply_to is a reply, and needs none",
-            Self::NoSender => "an envelope whose src is no string cannot be answered",
+            Self::IsReply => "it is a reply itself, and replies are not answered",
+            Self::NoSender => {
+                "the src of its envelope is not a string, so that it cannot be answered"
+            }
         })
     }
 }
@@ -94,6 +98,11 @@ impl Service {
                     }),
                 })
             }
+            Ok(request) if self.checks_senders => match check_sender(message, &request) {
+                Ok(()) => self.master.handle(request),
+                // The sender is checked last of all: any other error comes first.
+                Err(error) => Err(self.master.check(&request).err().unwrap_or(error)),
+            },
             Ok(request) => self.master.handle(request),
             Err(error) => Err(error),
         };
@@ -114,6 +123,26 @@ impl Service {
             (false, false) => self.master.effect(),
         })
     }
+}
+
+/// Errors: 22 for a message of a worker that did not come from that worker.
+fn check_sender(message: &Message<'_>, request: &Request<'_>) -> Result<(), Error> {
+    let Some(worker_id) = request.sending_worker() else {
+        return Ok(());
+    };
+    let sender = message.sender().filter(|_| message.enveloped);
+    let sender = sender.and_then(wire::read_string);
+    if sender.as_deref() == Some(worker_id) {
+        return Ok(());
+    }
+    let text = match sender {
+        None => "a worker's message must come in an envelope".to_owned(),
+        Some(sender) => format!(
+            "field \"worker_id\" must be the src of the envelope, which is {}",
+            Quoted(&sender)
+        ),
+    };
+    Err(Error::new(ErrorCode::PreconditionFailed, text))
 }
 
 /// Gives the records of the whole state to `write`, each as JSON, the address first. Errors: those of `write`.
@@ -207,6 +236,7 @@ impl Loader {
         Ok(Service {
             address: self.address.ok_or(Corrupt("the address is missing"))?,
             master: self.master.finish()?,
+            checks_senders: false,
         })
     }
 }
@@ -250,7 +280,7 @@ impl Address {
         if let Some(known) = &self.node_id
             && known.get() != node_id.get()
         {
-            let text = "field \"node_id\" is not the name that this node has";
+            let text = "field \"node_id\" must be the name that this node already has";
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
         }
         self.node_id = Some(node_id);

@@ -1,7 +1,9 @@
 //! A journal written again as the state that it leads to.
 
 use super::format::{Checksum, PARTIAL_HEADER, append};
+use super::recorder::Recorder;
 use super::recovery::{Recovery, read};
+use crate::service::Service;
 use anyhow::bail;
 use std::io::{self, BufRead, Write};
 
@@ -35,7 +37,10 @@ pub fn compact(
         left: max_bytes,
         is_full: false,
     };
-    match write_state(&recovery, &mut output) {
+    let Recovery {
+        service, recorder, ..
+    } = &recovery;
+    match write_state(PARTIAL_HEADER, service, recorder, &mut output) {
         Ok(()) => Ok(Compacted::Shorter {
             before,
             after: max_bytes - output.left,
@@ -45,9 +50,15 @@ pub fn compact(
     }
 }
 
-fn write_state(recovery: &Recovery, mut output: impl Write) -> io::Result<()> {
+/// Writes a journal that starts with the state of `service`, and with which `recorder` can go on.
+pub(super) fn write_state(
+    header: &str,
+    service: &Service,
+    recorder: &Recorder,
+    mut output: impl Write,
+) -> io::Result<()> {
     let mut checksum = Checksum::START;
-    let mut line = PARTIAL_HEADER.as_bytes().to_vec();
+    let mut line = header.as_bytes().to_vec();
     let mut write = |record: &[u8]| {
         append(&mut line, &mut checksum, record);
         output.write_all(&line)?;
@@ -55,15 +66,15 @@ fn write_state(recovery: &Recovery, mut output: impl Write) -> io::Result<()> {
         io::Result::Ok(())
     };
     write(b"!state begin")?;
-    write(format!("!msg_ids {}", recovery.recorder.msg_ids_end).as_bytes())?;
+    write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
     let mut record = Vec::new();
-    recovery.service.save(|state| {
+    service.save(|state| {
         record.clear();
         record.extend_from_slice(b"!state ");
         record.extend_from_slice(state.get().as_bytes());
         write(&record)
     })?;
-    write(&end_of_state(recovery.recorder.checksum))?;
+    write(&end_of_state(recorder.checksum))?;
     output.flush()
 }
 
