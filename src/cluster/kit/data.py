@@ -264,7 +264,8 @@ class Sorter:
             try:
                 values = groups[key]
             except (KeyError, TypeError):
-                check_key(key)
+                if type(key) is not str:
+                    check_key(key)
                 values = groups[key] = []
                 size += KEY_COST
             if not is_combined:
@@ -290,12 +291,9 @@ class Sorter:
     def combine_groups(self) -> None:
         if self.combine is None:
             return
-        groups = [(key, values) for key, values in self.groups.items()]
-        self.groups.clear()
+        several = [key for key, values in self.groups.items() if len(values) > 1]
+        groups = [(key, self.groups.pop(key)) for key in several]
         for key, values in groups:
-            if len(values) == 1:
-                self.groups.setdefault(key, []).append(values[0])
-                continue
             for combined_key, value in self.combine(key, iter(values)):
                 check_key(combined_key)
                 self.groups.setdefault(combined_key, []).append(value)
