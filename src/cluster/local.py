@@ -99,18 +99,19 @@ class LocalCluster:
         command = [sys.executable, str(HERE / "worker.py"), name, "--data", str(self.folder)]
         while True:
             worker = self.workers[name] = await self.start_process([*command, "--scratch", str(self.folder)])
-            log = asyncio.create_task(self.pass_on_log(name, worker))
-            async for line in worker.stdout:
-                if line.endswith(b"\n"):  # What a killed worker was about to say is not a message.
-                    self.write(self.master, line)
+            await asyncio.gather(self.carry_requests(worker), self.pass_on_log(name, worker))
             status = await worker.wait()
-            await log
             kill_group(worker)  # The process that ran its task.
             self.processes.remove(worker)
             self.show.say(f"{name} ended, {status_text(status)}; it is started again")
             self.restarts += 1
             if self.restarts > RESTARTS:
                 raise Unusable("the workers end again and again")
+
+    async def carry_requests(self, worker: asyncio.subprocess.Process) -> None:
+        async for line in worker.stdout:
+            if line.endswith(b"\n"):  # What a killed worker was about to say is not a message.
+                self.write(self.master, line)
 
     async def carry_replies(self) -> None:
         async for line in self.master.stdout:
@@ -144,8 +145,12 @@ class LocalCluster:
             task.cancel()
         for process in self.processes:
             kill_group(process)
+        await asyncio.gather(*self.background, return_exceptions=True)
         for process in self.processes:
-            await process.wait()
+            try:
+                await asyncio.wait_for(process.communicate(), 5)
+            except (asyncio.TimeoutError, OSError):  # What a user's code started on its own may hold its pipes open.
+                pass
 
 
 def kill_group(process: asyncio.subprocess.Process) -> None:

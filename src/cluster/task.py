@@ -93,14 +93,16 @@ class Runner:
                 sections[Section(str(root / name), start, end)] = map_output
                 counters["bytes_read"] += end - start
         check_all_are_there(sections)
+        sorter = data.Sorter(1, lambda key, partitions: 0, None, scratch, self.job.memory)
         try:
             records = counted(data.merge(list(sections), scratch), counters)
             for key, values in data.groups_of(records):
-                pairs = self.module.reduce(key, values)
-                counters["records_written"] += data.write(file, (data.encode(*pair) for pair in pairs))
+                sorter.add(self.module.reduce(key, values))
         except Unreadable as error:
             raise LostInputs([sections[error.section]], error) from error
-        return Section(file, 0, file.tell())
+        [section] = sorter.finish(file)
+        counters["records_written"] = sorter.records_written
+        return section
 
 
 def check_all_are_there(sections: dict[Section, dict]) -> None:
@@ -144,12 +146,13 @@ def check(path: str) -> int:
 
 
 def main() -> None:
-    results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # What user code prints must not look like a result.
+    tasks, results = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # User code reads no tasks (`exit` closes stdin),
+    os.dup2(2, 1)  # and what it prints is no result.
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in sys.stdin.buffer:
+        for line in tasks:
             requests.put(line)
         os._exit(0)  # The worker is gone. Nobody waits for what is running now.
 

@@ -241,7 +241,7 @@ def groups_of(records: Iterable[list]) -> Iterator[tuple[Key, Iterator[Any]]]:
 
 
 class Sorter:
-    """Sorts the pairs of a map by partition and key, on disk where they are too many for `memory` bytes."""
+    """Sorts the pairs of a task by partition and key, on disk where they are too many for `memory` bytes."""
 
     def __init__(
         self,
@@ -255,12 +255,13 @@ class Sorter:
         self.scratch, self.memory = scratch, memory
         self.groups: dict[Key, list] = {}  # The values of each key; without `combine`, as encoded records.
         self.spills: list[list[Section]] = []  # For each spill its sections.
+        self.size = 0  # Bytes that `groups` takes, roughly.
         self.records_written = 0
 
     def add(self, pairs: Iterable[Pair]) -> None:
-        """Takes the pairs that a map yields."""
-        groups, is_combined, size = self.groups, self.combine is not None, 0
-        for key, value in pairs:  # A map has to yield (key, value) pairs.
+        """Takes pairs, in any number of calls."""
+        groups, is_combined, size = self.groups, self.combine is not None, self.size
+        for key, value in pairs:  # The user's functions have to yield (key, value) pairs.
             try:
                 values = groups[key]
             except (KeyError, TypeError):
@@ -277,6 +278,7 @@ class Sorter:
             size += VALUE_COST
             if size > self.memory:
                 size = self.shrink()
+        self.size = size
 
     def shrink(self) -> int:
         """Makes room; returns how much is still used, in bytes. Spills what `combine` does not make much smaller."""

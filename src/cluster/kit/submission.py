@@ -21,8 +21,8 @@ CHUNK_BYTES = 64 << 20  # At most; less where there would be too few chunks for 
 CHUNKS_PER_WORKER = 8
 MEMORY_MB = 256
 TASK = Path(__file__).parent.parent / "task.py"
-ESCAPED = re.compile(r"[\\\t\n\r]")
-ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+ESCAPED = re.compile(r"[\t\n\r]")
+ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class Unusable(Exception):
@@ -119,13 +119,16 @@ def output_names(outputs: list) -> Iterator[str]:
 def print_results(files: list[Path], to: BinaryIO) -> None:
     """Writes all results, sorted by key: a line `key<TAB>value` each.
 
-    A string stands as it is, but for `\\`, `\t`, `\n` and `\r`; anything else as JSON.
+    A string stands as it is, but for tabs and line ends (`\\t`, `\\n`, `\\r`), and anything else as JSON. Raises Unusable.
     """
     sections = [Section(str(file), 0, file.stat().st_size) for file in files]
     records = data.merge(sections, files[0].parent if files else Path())
     lines = (f"{plain(key)}\t{plain(value)}\n".encode("utf-8", "surrogateescape") for key, value in records)
-    while block := b"".join(islice(lines, 10_000)):
-        to.write(block)
+    try:
+        while block := b"".join(islice(lines, 10_000)):
+            to.write(block)
+    except TypeError as error:
+        raise Unusable(f"keys of several types cannot be sorted, use --output: {error}") from None
     to.flush()
 
 
@@ -145,7 +148,8 @@ class OutputFolder:
         if os.path.lexists(self.path):
             raise Unusable(f"{name} already exists")
         try:
-            self.work.mkdir(parents=True)
+            self.aside.mkdir()
+            self.work.mkdir()
         except OSError as error:
             raise Unusable(f"{name} cannot be made: {error.strerror}") from None
 
