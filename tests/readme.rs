@@ -57,8 +57,7 @@ fn copy_folder(from: &Path, to: &Path) {
 fn run(script: &str, folder: &Path) -> String {
     let script = script
         .replace("cargo run --release --quiet --", BINARY)
-        .replace("cargo run --release --quiet", BINARY)
-        .replace("word_count.py", &format!("word_count.py {BINARY}"));
+        .replace("cargo run --release --quiet", BINARY);
     let built = Path::new(BINARY)
         .parent()
         .expect("the binary is in a folder");
@@ -78,18 +77,6 @@ fn run(script: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).expect("the output is text")
 }
 
-fn has_python() -> bool {
-    let found = Command::new("python3")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    assert!(
-        found || env::var_os("CI").is_none(),
-        "the README's worker needs python3"
-    );
-    found
-}
-
 #[test]
 fn every_shell_example_does_what_the_page_says() {
     let folder = checkout("examples");
@@ -103,7 +90,7 @@ fn every_shell_example_does_what_the_page_says() {
             .lines()
             .filter(|line| !line.starts_with("cargo test") && !line.starts_with("cargo bench"))
             .fold(String::new(), |script, line| script + line + "\n");
-        if script.trim().is_empty() || (script.contains("python3") && !has_python()) {
+        if script.trim().is_empty() {
             continue;
         }
         let output = run(&script, &folder);
@@ -130,15 +117,6 @@ fn first_command_ends_as_the_page_says() {
         .expect("its end is shown");
     assert!(output.ends_with(end), "{output}\ndoes not end with\n{end}");
     fs::remove_dir_all(folder).expect("the folder can be removed");
-}
-
-#[test]
-fn worker_on_the_page_is_the_worker_that_is_tested() {
-    let (_, shown) = *blocks()
-        .iter()
-        .find(|(language, _)| *language == "python")
-        .expect("a worker is shown");
-    assert_eq!(shown, include_str!("cluster/word_count_worker.py"));
 }
 
 #[test]

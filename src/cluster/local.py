@@ -9,11 +9,9 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +19,7 @@ from typing import TypeVar
 from kit import progress, submission
 from kit.client import Client
 from kit.progress import Progress
-from kit.submission import OutputFolder, Unusable
+from kit.submission import Unusable
 from monitor import Monitor
 
 HERE = Path(__file__).resolve().parent
@@ -191,42 +189,8 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
     if job.get("state") != "completed":
         raise Unusable(progress.failure(job))
     if not options.quiet:
-        progress.report(job, status, show)
+        progress.report(job, status["attempts"], show)
     return [folder / name for name in submission.output_names(job["outputs"])]
-
-
-async def main(options: argparse.Namespace) -> int:
-    """Returns the exit status: 1 where the job cannot be done, 130 where it was interrupted."""
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
-    for stop in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-        loop.add_signal_handler(stop, me.cancel)
-    output, folder = None, None
-    try:
-        if options.output:
-            output = OutputFolder(options.output)
-            folder = output.work
-        else:
-            folder = Path(tempfile.mkdtemp(prefix="mapreduce-"))
-        files = await run(options, folder)
-        if output:
-            output.keep(files)
-        else:
-            submission.print_results(files, sys.stdout.buffer)
-    except (Unusable, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # Such as `| head`.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print(f"local.py: {error}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        print("local.py: interrupted; nothing was kept", file=sys.stderr)
-        return 130
-    finally:
-        if output:
-            output.remove()
-        elif folder:
-            shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
 if __name__ == "__main__":
@@ -237,4 +201,5 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=submission.positive, default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--master", metavar="FILE", help="the built master (default: cargo builds it)")
     parser.add_argument("--kill-worker", action="store_true", help="kill a worker once, to see what happens")
-    sys.exit(asyncio.run(main(parser.parse_args())))
+    options = parser.parse_args()
+    sys.exit(asyncio.run(submission.main("local.py", options, lambda folder: run(options, folder))))

@@ -77,16 +77,16 @@ class Monitor:
         return {"max_failed": max(1, status["workers"]["healthy"] // 2)}
 
 
-async def run(options: argparse.Namespace) -> None:
-    from kit import bus
-
-    async with bus.client(options, "admin") as client:
+async def main(options: argparse.Namespace) -> None:
+    async with bus.client(options, "admin") as (client, _):
         await Monitor(client, options.timeout_ms).run()
 
 
 if __name__ == "__main__":
+    from kit import bus  # Local runs do without.
+
     parser = argparse.ArgumentParser(description="A monitor of the cluster (see README.md).")
-    parser.add_argument("--nats", metavar="HOST", required=True, help="servers of the cluster, separated by commas")
-    parser.add_argument("--name", default="monitor")
+    bus.add_options(parser)
+    parser.add_argument("--name", default="monitor", help="its user")
     parser.add_argument("--timeout-ms", type=int, default=TIMEOUT_MS, help="the silence after which a worker has failed")
-    asyncio.run(run(parser.parse_args()))
+    asyncio.run(main(parser.parse_args()))

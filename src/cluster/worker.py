@@ -186,6 +186,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="the folder of the jobs, or `nats`")
     parser.add_argument("--scratch", default=tempfile.gettempdir(), help="a folder of this machine, for sorting")
     parser.add_argument("--nats", metavar="HOST", help="servers of the cluster, separated by commas")
+    parser.add_argument("--password-file", metavar="FILE", help="this user's password, where the servers ask for one")
+    parser.add_argument("--ca", metavar="FILE", help="the certificate that the servers' are signed with, for TLS")
     options = parser.parse_args()
     try:
         asyncio.run(run(options))

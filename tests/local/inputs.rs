@@ -86,7 +86,7 @@ fn input_that_cannot_be_read_is_named_before_anything_runs() {
         .run("word_count.py /dev/null")
         .assert_fails(1, "/dev/null is not a regular file");
     folder.write("secret", "a");
-    let closed = std::fs::Permissions::from_mode(0);
+    let closed = std::fs::Permissions::from_mode(0o000);
     std::fs::set_permissions(folder.path("secret"), closed).expect("the mode can be set");
     if std::fs::File::open(folder.path("secret")).is_err() {
         folder

@@ -83,8 +83,7 @@ def lines_of(pieces: Iterable[Piece], counters: dict[str, int]) -> Iterator[str]
     """
     for name, start, end in pieces:
         with open(name, "rb", buffering=0) as file:
-            start = line_start(file, start, end)
-            end = line_start(file, end, None) if start < end else start
+            start, end = line_range(file, start, end)
             counters["bytes_read"] += end - start
             for block in whole_lines(file, start, end, INPUT_BLOCK):
                 text = block.decode("utf-8", "surrogateescape")
@@ -95,6 +94,12 @@ def lines_of(pieces: Iterable[Piece], counters: dict[str, int]) -> Iterator[str]
                     del lines[-1]
                 counters["records_read"] += len(lines)
                 yield from lines
+
+
+def line_range(file: BinaryIO, start: int, end: int) -> tuple[int, int]:
+    """Returns the range of the lines that start in a range."""
+    start = line_start(file, start, end)
+    return start, line_start(file, end, None) if start < end else start
 
 
 def line_start(file: BinaryIO, at: int, limit: int | None) -> int:

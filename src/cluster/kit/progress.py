@@ -78,12 +78,11 @@ async def watch(client: Client, job_id: str, progress: Progress) -> dict:
         await asyncio.sleep(LOOK_S)
 
 
-def report(job: dict, status: dict, progress: Progress) -> None:
-    """Says how a completed job went."""
-    attempts = status["attempts"]
+def report(job: dict, attempts: dict, progress: Progress) -> None:
+    """Says how a completed job went. `attempts` are those of `status`, where they were all this job's."""
     parts = [f"{sum(job['map'].values())} maps", f"{sum(job['reduce'].values())} reduces"]
-    parts += [f"{attempts[name]} attempts {name}" for name in ("failed", "lost") if attempts[name]]
-    parts += [f"{attempts['speculative']} backups"] if attempts["speculative"] else []
+    parts += [f"{attempts[name]} attempts {name}" for name in ("failed", "lost") if attempts.get(name)]
+    parts += [f"{attempts['speculative']} backups"] if attempts.get("speculative") else []
     parts += [f"{len(job['skipped'])} tasks skipped"] if job.get("skipped") else []
     progress.say(f"completed in {progress.seconds():.1f} s: {', '.join(parts)}")
     if job.get("counters"):

@@ -1,14 +1,17 @@
 """From a command line to a job: the user's options, the chunks of the input, and the results."""
 
 import argparse
+import asyncio
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,6 +76,13 @@ def chunks(sizes: dict[str, int], workers: int, chunk_mb: float | None) -> list[
     at_most = int(chunk_mb * (1 << 20)) if chunk_mb else CHUNK_BYTES
     fair = sum(sizes.values()) // (workers * CHUNKS_PER_WORKER) + 1
     return data.cut(sizes, max(1, min(at_most, max(fair, 1 << 20))))
+
+
+def line_range(piece: Piece) -> Piece:
+    """Returns the range of the lines that belong to a piece."""
+    name, start, end = piece
+    with open(name, "rb", buffering=0) as file:
+        return name, *data.line_range(file, start, end)
 
 
 def make_job(options: argparse.Namespace, job_id: str, partitions: int) -> Job:
@@ -163,3 +173,41 @@ class OutputFolder:
     def remove(self) -> None:
         """Removes what is not complete."""
         shutil.rmtree(self.aside, ignore_errors=True)
+
+
+async def main(program: str, options: argparse.Namespace, run: Callable[[Path], Awaitable[list[Path]]]) -> int:
+    """Runs a job, and puts its results where the user wants them.
+
+    `run` is given a folder, and returns the files with the results. Returns the exit status: 1 where the job cannot be
+    done, 130 where it was interrupted.
+    """
+    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    for stop in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        loop.add_signal_handler(stop, me.cancel)
+    output, folder = None, None
+    try:
+        if options.output:
+            output = OutputFolder(options.output)
+            folder = output.work
+        else:
+            folder = Path(tempfile.mkdtemp(prefix="mapreduce-"))
+        files = await run(folder)
+        if output:
+            output.keep(files)
+        else:
+            print_results(files, sys.stdout.buffer)
+    except BrokenPipeError:  # Such as `| head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Unusable, OSError) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        print(f"{program}: interrupted; nothing was kept", file=sys.stderr)
+        return 130
+    finally:
+        if output:
+            output.remove()
+        elif folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0
