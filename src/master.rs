@@ -3,7 +3,7 @@
 //! It reads no clock, draws no random number, does no I/O, and takes no order from a hash table: the same requests
 //! give the same replies, byte for byte.
 //!
-//! [`state`] is below: what is known, and every way in which it changes. Above it are the policies, one a file:
+//! `state` is below: what is known, and every way in which it changes. Above it are the policies, one a file:
 //!
 //! * `heartbeats`: a worker is there, and what it should stop doing
 //! * `failures`: which workers have failed or leave, and what is lost with them
