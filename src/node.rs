@@ -5,7 +5,7 @@ mod drop_log;
 use crate::framing::{Dropped, Frame, Framer, Reason};
 use crate::journal::file::Journal;
 use crate::journal::{Recorder, Recovery};
-use crate::master::Events;
+use crate::master::{Events, Keep};
 use crate::service::Service;
 use crate::wire::{self, Error, ErrorCode, Message, Origin, Reply};
 use anyhow::Context as _;
@@ -107,7 +107,10 @@ impl Node {
     }
 
     /// A node that knows something already.
-    pub fn with(service: Service, quiet: bool) -> Self {
+    pub fn with(mut service: Service, quiet: bool) -> Self {
+        if quiet {
+            service.master.events_mut().keep(Keep::Nothing);
+        }
         Self {
             framer: Framer::default(),
             service,
