@@ -241,10 +241,18 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
     else {
         return format!("{reason} at column {column}");
     };
-    let problem = fault.problem.map_or(String::new(), |problem| {
-        reason = Reason::Malformed;
-        format!(": {problem}")
-    });
+    let problem = match fault.problem {
+        Some(problem) => {
+            reason = Reason::Malformed;
+            format!(": {problem}")
+        }
+        None => {
+            if reason == Reason::Malformed {
+                reason = Reason::Unfinished;
+            }
+            String::new()
+        }
+    };
     if fault.line > 1 {
         let line = line + fault.line as u64 - 1;
         format!("{reason} at line {line}, column {}{problem}", fault.column)
