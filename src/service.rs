@@ -2,8 +2,8 @@
 
 use crate::master::{self, Corrupt, Master};
 use crate::wire::{
-    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Quoted, Reply, Request,
-    json_string,
+    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, MAX_REPLY_BYTES, Message,
+    Quoted, Reply, Request, json_string,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -113,8 +113,13 @@ impl Service {
             envelope,
             in_reply_to,
         };
-        if let Some(replies) = replies {
-            wire::write(&reply, addressing, replies);
+        if let Some(replies) = replies
+            && wire::write(&reply, addressing, MAX_REPLY_BYTES, replies).is_err()
+        {
+            // As if the reply were lost on its way: what the request did is done.
+            let text = format!("the reply would be longer than {MAX_REPLY_BYTES} bytes");
+            let error = Reply::from(Error::new(ErrorCode::PreconditionFailed, text));
+            let _ = wire::write(&error, addressing, usize::MAX, replies);
         }
         drop(reply);
         Ok(match (is_error, is_init) {
