@@ -125,11 +125,18 @@ impl Recorder {
 
     /// The records of a journal that begins with the state of `service`.
     pub fn snapshot(service: &mut Service) -> serde_json::Result<Self> {
-        service.master.forget_unused();
         let mut recorder = Self::new();
         let start = recorder.begin();
         recorder.records.extend_from_slice(b"!snapshot ");
-        serde_json::to_writer(&mut recorder.records, service)?;
+        recorder.records.push(b'[');
+        let mut is_first = true;
+        service.save(|record| {
+            if !std::mem::take(&mut is_first) {
+                recorder.records.push(b',');
+            }
+            recorder.records.extend_from_slice(record.get().as_bytes());
+        });
+        recorder.records.push(b']');
         recorder.end(start);
         Ok(recorder)
     }
@@ -329,8 +336,8 @@ impl Recovery {
                 Ok(Effect::None) | Err(_) => Err("it is not a request that changes anything here"),
             }
         } else if let Some(state) = record.strip_prefix(b"!snapshot ") {
-            self.service = serde_json::from_slice(state).map_err(|_| "it is not a snapshot")?;
-            self.service.master.rebuild();
+            let state = str::from_utf8(state).map_err(|_| "it is not a snapshot")?;
+            self.service = Service::restore(state).map_err(|_| "it is not a snapshot")?;
             self.snapshot_bytes = record.len() as u64;
             Ok(())
         } else if let Some(end) = record.strip_prefix(b"!msg_ids ") {
