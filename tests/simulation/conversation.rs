@@ -16,12 +16,27 @@ use super::model::{Model, matches};
 use super::witness::{Input, Violation};
 use program::Program;
 pub use program::command;
+use serde::Deserialize;
 pub use speaker::Speaker;
+
+/// After each message, so many tasks are asked about, in turn.
+const MOST_TASKS_ASKED: usize = 8;
 
 /// Whom the model is compared with.
 enum Subject {
     Own(Box<Master>),
     Program(Program),
+}
+
+/// A reply in an envelope. Read so, its opaque values may be what no `serde_json::Value` can be.
+#[derive(Deserialize)]
+struct Enveloped {
+    body: EnvelopedBody,
+}
+
+#[derive(Deserialize)]
+struct EnvelopedBody {
+    msg_id: u64,
 }
 
 pub struct Conversation {
@@ -95,6 +110,20 @@ impl Conversation {
         Ok(replies.into_iter().next().unwrap_or_default())
     }
 
+    /// The `type` of the last message, or what else happened last.
+    pub fn kind_of_last_message(&self) -> String {
+        let Some((input, _)) = self.transcript.last() else {
+            return String::new();
+        };
+        let Input::Message(line) = input else {
+            return input.kind().to_owned();
+        };
+        let message: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
+        let kinds = [&message["body"]["type"], &message["type"]];
+        let kind = kinds.into_iter().find_map(|kind| kind.as_str());
+        kind.unwrap_or_default().to_owned()
+    }
+
     fn recover(&mut self, how: impl FnOnce(&mut Master) -> Option<()>) -> Result<(), Violation> {
         let Subject::Own(master) = &mut self.subject else {
             return Ok(());
@@ -156,8 +185,8 @@ impl Conversation {
 
     /// "its `msg_id`s go on at one not used before": after a recovery some are left out.
     fn catch_up_with_msg_ids(&mut self, reply: Option<&String>) {
-        let reply = reply.and_then(|reply| serde_json::from_str::<serde_json::Value>(reply).ok());
-        if let Some(next) = reply.and_then(|reply| reply["body"]["msg_id"].as_u64())
+        let reply = reply.and_then(|reply| serde_json::from_str::<Enveloped>(reply).ok());
+        if let Some(next) = reply.map(|reply| reply.body.msg_id)
             && next >= self.model.next_msg_id()
         {
             self.has_recovered = false;
@@ -165,9 +194,14 @@ impl Conversation {
         }
     }
 
-    /// Everything that can be asked, and changes nothing.
+    /// What can be asked, and changes nothing. Of many tasks, only some are asked about after each message.
     fn questions(&self) -> Vec<String> {
-        let (jobs, tasks) = self.model.known_ids();
+        let (jobs, mut tasks) = self.model.known_ids();
+        if tasks.len() > MOST_TASKS_ASKED {
+            let first = self.transcript.len() * MOST_TASKS_ASKED % tasks.len();
+            tasks.rotate_left(first);
+            tasks.truncate(MOST_TASKS_ASKED);
+        }
         let jobs = jobs
             .into_iter()
             .map(|id| Body::new("job_status").text("job_id", id));

@@ -73,7 +73,7 @@ impl Speaker {
             }
             Kind::Malformed => self.malformed(),
             Kind::Noise => match self.random.below(3) {
-                0 => Body::new("error").json("code", 11),
+                0 => Body::new("status").json("in_reply_to", 11),
                 1 => Body::new("status").json("in_reply_to", 3),
                 _ => Body::new("heartbeat_ok").json("in_reply_to", "\"x\""),
             },
@@ -139,8 +139,13 @@ impl Speaker {
             let body = self.random.pick(&self.submissions).clone();
             return Body::from_fields(body);
         }
-        let job = self.job();
-        let count = if self.random.per_mille(8) {
+        let is_large = self.has_large_job && self.submissions.is_empty();
+        let job = if is_large {
+            self.jobs[0].clone()
+        } else {
+            self.job()
+        };
+        let count = if is_large {
             usize::try_from(MANY_TASKS + self.random.between(-1, 4)).expect("it is positive")
         } else {
             self.random.below(self.maps + 1)
@@ -211,7 +216,13 @@ impl Speaker {
                 inputs: vec![],
             }
         } else {
-            let mut given = self.random.pick(&self.given).clone();
+            let latest = self.given.len().saturating_sub(3);
+            let from = if self.random.per_mille(self.honesty) {
+                latest
+            } else {
+                0
+            };
+            let mut given = self.random.pick(&self.given[from..]).clone();
             if self.random.per_mille(30) {
                 given.worker = self.worker();
             }
@@ -232,11 +243,12 @@ impl Speaker {
             Some(partitions) if !self.random.per_mille(80) => partitions,
             _ => self.random.below(3),
         };
+        let is_reduce = !given.inputs.is_empty();
         let element = |speaker: &mut Self| {
             let elements = ["1", "{\"k\": 1.50}", "\"\\ud83d\"", "1e400", "[]"];
             (*speaker.random.pick(&elements)).to_owned()
         };
-        let output = if partitions == 0 || self.random.per_mille(20) {
+        let output = if partitions == 0 || is_reduce || self.random.per_mille(20) {
             element(self)
         } else {
             list((0..partitions).map(|_| element(self)))
@@ -323,7 +335,7 @@ impl Speaker {
             .text("healthy_worker", &self.worker());
         let mut tasks: Vec<String> = vec![];
         if everything {
-            let job = self.random.pick(&self.jobs).clone();
+            let job = self.jobs[0].clone();
             tasks.extend((0..MANY_TASKS + 4).map(|number| format!("{job}{number}")));
             // Not those that are unknown, which would all be taken in.
             let submitted = self.submissions.join(" ");

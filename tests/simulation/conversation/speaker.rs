@@ -8,6 +8,20 @@ use super::super::random::Random;
 use super::super::witness::Input;
 use super::requests::Kind;
 
+/// What leads to a request by a worker that has a history of many tasks, last first.
+const PASSING_OVER: [Kind; 10] = [
+    Kind::Request,
+    Kind::Request,
+    Kind::Request,
+    Kind::CheckFailures,
+    Kind::ReassignEverything,
+    Kind::Request,
+    Kind::Request,
+    Kind::Request,
+    Kind::Request,
+    Kind::Submit,
+];
+
 /// An attempt that was handed out, and what there is to report on it.
 #[derive(Clone)]
 pub struct Given {
@@ -43,6 +57,12 @@ pub struct Speaker {
     pub says_running: u32,
     crashes: u32,
     pub given: Vec<Given>,
+    /// Whether one job has about as many tasks as may be passed over in one request.
+    pub has_large_job: bool,
+    /// Of a thousand reports, how many are on one of the latest attempts, and right.
+    pub honesty: u32,
+    /// Kinds of message that come next, whatever the weights.
+    pub planned: Vec<Kind>,
     /// Jobs as they were submitted, to be submitted again.
     pub submissions: Vec<String>,
 }
@@ -51,6 +71,7 @@ impl Speaker {
     pub fn draw(seed: u64, crashes: bool) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_7a1c);
         let r = &mut random;
+        let has_large_job = r.per_mille(20);
         let workers = 1 + r.below(5);
         let jobs = 1 + r.below(3);
         let weights = Kind::ALL
@@ -93,6 +114,13 @@ impl Speaker {
                 0
             },
             given: vec![],
+            has_large_job,
+            honesty: *r.pick(&[0, 500, 900, 980]),
+            planned: if has_large_job {
+                PASSING_OVER.to_vec()
+            } else {
+                vec![]
+            },
             submissions: vec![],
             random,
         }
@@ -120,7 +148,9 @@ impl Speaker {
 
     fn request(&mut self) -> (String, bool) {
         let total: usize = self.weights.iter().map(|(_, weight)| weight).sum();
-        let kind = if self.submissions.is_empty() && self.random.per_mille(700) || total == 0 {
+        let kind = if let Some(kind) = self.planned.pop() {
+            kind
+        } else if self.submissions.is_empty() && self.random.per_mille(700) || total == 0 {
             Kind::Submit
         } else {
             let mut at = self.random.below(total);
@@ -144,7 +174,9 @@ impl Speaker {
 
     /// What is known from a reply is what can be reported on next.
     pub fn hear(&mut self, reply: &str, live: Vec<(String, String, i64)>) {
-        let reply: serde_json::Value = serde_json::from_str(reply).unwrap_or_default();
+        // Half a surrogate pair is not for a `Value`.
+        let reply = reply.replace("\\ud83d", "");
+        let reply: serde_json::Value = serde_json::from_str(&reply).unwrap_or_default();
         let reply = if reply.get("body").is_some() {
             &reply["body"]
         } else {
