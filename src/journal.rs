@@ -6,10 +6,10 @@ pub mod file;
 mod format;
 mod recorder;
 mod recovery;
-mod state;
 mod unix;
 
 pub use compaction::compact_stream;
+pub use file::compact_file;
 pub use format::{Damage, HEADER, PARTIAL_HEADER};
 pub use recorder::Recorder;
 pub use recovery::{Dropped, Recovery, recover, replay};

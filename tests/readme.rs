@@ -44,8 +44,12 @@ fn copy_folder(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
     for entry in fs::read_dir(from).expect("the folder is there") {
         let path = entry.expect("the folder can be read").path();
-        fs::copy(&path, to.join(path.file_name().expect("a file has a name")))
-            .expect("a file can be copied");
+        let to = to.join(path.file_name().expect("a file has a name"));
+        if path.is_dir() {
+            copy_folder(&path, &to);
+        } else {
+            fs::copy(&path, to).expect("a file can be copied");
+        }
     }
 }
 

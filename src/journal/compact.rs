@@ -2,8 +2,8 @@
 
 use super::format::{Checksum, PARTIAL_HEADER, append};
 use super::recovery::{Recovery, read};
-use super::state;
 use anyhow::bail;
+use serde::Serialize;
 use std::io::{self, BufRead, Write};
 
 /// How a compacted journal compares with the journal that it was made of.
@@ -26,7 +26,7 @@ pub fn compact(
     output: impl Write,
     max_bytes: u64,
 ) -> anyhow::Result<Compacted> {
-    let mut recovery = read(journal)?;
+    let recovery = read(journal)?;
     if recovery.is_new() {
         bail!("there is nothing to compact");
     }
@@ -36,7 +36,7 @@ pub fn compact(
         left: max_bytes,
         is_full: false,
     };
-    match write_state(&mut recovery, &mut output) {
+    match write_state(&recovery, &mut output) {
         Ok(()) => Ok(Compacted::Shorter {
             before,
             after: max_bytes - output.left,
@@ -46,26 +46,29 @@ pub fn compact(
     }
 }
 
-fn write_state(recovery: &mut Recovery, mut output: impl Write) -> io::Result<()> {
+fn write_state(recovery: &Recovery, mut output: impl Write) -> io::Result<()> {
     let mut checksum = Checksum::START;
     let mut line = PARTIAL_HEADER.as_bytes().to_vec();
-    let mut write = |record: &[u8]| {
+    let mut write = |record: &[u8]| -> io::Result<()> {
         append(&mut line, &mut checksum, record);
         output.write_all(&line)?;
         line.clear();
         Ok(())
     };
     write(b"!state begin")?;
-    write(format!("!msg_ids {}", recovery.recorder.msg_ids_end).as_bytes())?;
-    let mut record = Vec::new();
-    state::save(&mut recovery.service, |state| {
-        record.clear();
-        record.extend_from_slice(b"!state ");
-        record.extend_from_slice(state);
-        write(&record)
-    })?;
+    if recovery.recorder.msg_ids_end > 0 {
+        write(format!("!msg_ids {}", recovery.recorder.msg_ids_end).as_bytes())?;
+    }
+    write(&state_record(&recovery.service.address)?)?;
+    (recovery.service.master).save(|record| write(&state_record(record)?))?;
     write(&end_of_state(recovery.recorder.checksum))?;
     output.flush()
+}
+
+fn state_record(record: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = b"!state ".to_vec();
+    serde_json::to_writer(&mut line, record)?;
+    Ok(line)
 }
 
 /// The last record of a state, behind which the chain of checksums goes on as in the journal that it was made of.

@@ -11,8 +11,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-/// A journal is compacted once it is longer than this, in bytes, ...
-const COMPACT_FROM_BYTES: u64 = 64 << 20;
+/// Unless somebody says otherwise, a journal is compacted once it is longer than this, in bytes, ...
+pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
 
 /// ... and so many times as long as the state that it starts with.
 const COMPACT_FROM_STATES: u64 = 4;
@@ -39,7 +39,9 @@ pub struct Journal {
     /// The folder that it is in, to be synced after a change of names.
     folder: Option<File>,
     sync: Sync,
-    /// The length beyond which it is compacted, in bytes.
+    /// The length up to which no journal is compacted, in bytes.
+    never_compact_to_bytes: u64,
+    /// The length beyond which this one is.
     compact_from_bytes: u64,
     compaction: Option<Compaction>,
     /// Why the last compaction failed.
@@ -60,9 +62,14 @@ pub(super) struct Place {
 }
 
 impl Journal {
-    /// Opens the journal at `path` and reads it, or starts a new one. Errors: the file is in use, is not a
-    /// journal, is damaged, cannot be read. It is not touched then.
-    pub fn open(path: &Path, sync: Sync) -> anyhow::Result<(Self, Recovery)> {
+    /// Opens the journal at `path` and reads it, or starts a new one. Once it is longer than
+    /// `compact_from_bytes` it is compacted. Errors: the file is in use, is not a journal, is damaged, cannot be
+    /// read. It is not touched then.
+    pub fn open(
+        path: &Path,
+        sync: Sync,
+        compact_from_bytes: u64,
+    ) -> anyhow::Result<(Self, Recovery)> {
         let (place, recovery) = Place::open(path)?;
         let folder = unix::open_folder(&place.path)?;
         sync_folder(folder.as_ref())?;
@@ -71,7 +78,8 @@ impl Journal {
             place,
             folder,
             sync,
-            compact_from_bytes: 0,
+            never_compact_to_bytes: compact_from_bytes,
+            compact_from_bytes,
             compaction: None,
             last_failure: String::new(),
         };
@@ -139,7 +147,9 @@ impl Journal {
     }
 
     fn set_compaction(&mut self, state_bytes: u64) {
-        self.compact_from_bytes = COMPACT_FROM_BYTES.max(COMPACT_FROM_STATES * state_bytes);
+        self.compact_from_bytes = self
+            .never_compact_to_bytes
+            .max(COMPACT_FROM_STATES * state_bytes);
     }
 }
 

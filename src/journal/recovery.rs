@@ -2,8 +2,7 @@
 
 use super::format::{Checksum, Damage, HEADER, Lines, Next, Start};
 use super::recorder::Recorder;
-use super::state::Loading;
-use crate::service::Service;
+use crate::service::{Loader, Service};
 use crate::wire::{self, Effect, Message};
 use std::io::{self, BufRead};
 use std::{fmt, str};
@@ -178,7 +177,7 @@ fn read_with(
 struct Reader<A> {
     service: Service,
     /// While a state is being read.
-    loading: Option<Loading>,
+    loading: Option<Loader>,
     msg_ids_end: u64,
     requests: u64,
     answer: A,
@@ -216,17 +215,19 @@ impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
             if number != 2 {
                 return Err("a state begins behind other records".into());
             }
-            self.loading = Some(Loading::default());
+            self.loading = Some(Loader::default());
             return Ok(None);
         }
         let loading = self.loading.as_mut();
         let loading = loading.ok_or("it belongs to a state that has not begun")?;
         let Some(checksum) = state.strip_prefix(b"end ") else {
-            return loading.load(state).map(|()| None);
+            let state = str::from_utf8(state).map_err(|error| error.to_string())?;
+            let loaded = loading.load(state).map_err(|corrupt| corrupt.to_string());
+            return loaded.map(|()| None);
         };
         let checksum = Checksum::from_hex(checksum).ok_or("it ends a state without a checksum")?;
         let loading = self.loading.take().unwrap_or_default();
-        self.service = loading.finish()?;
+        self.service = loading.finish().map_err(|corrupt| corrupt.to_string())?;
         Ok(Some(checksum))
     }
 }

@@ -41,6 +41,14 @@ pub enum Field {
     Error,
     LostInputs,
     SlowAfterMs,
+    MinRunMs,
+    MaxFailed,
+    RemoveAfterMs,
+    Incarnation,
+    Counters,
+    MaxWorkerFailures,
+    AvoidMs,
+    TaskTimeoutMs,
     /// Any other: skipped.
     #[serde(other)]
     Unknown,
@@ -76,7 +84,14 @@ impl Field {
             | Self::MaxLosses
             | Self::MaxSkipped
             | Self::Attempt
-            | Self::SlowAfterMs => Kind::Integer,
+            | Self::SlowAfterMs
+            | Self::MinRunMs
+            | Self::MaxFailed
+            | Self::RemoveAfterMs
+            | Self::Incarnation
+            | Self::MaxWorkerFailures
+            | Self::AvoidMs
+            | Self::TaskTimeoutMs => Kind::Integer,
             _ => Kind::Json,
         }
     }

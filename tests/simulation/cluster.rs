@@ -109,11 +109,13 @@ impl Cluster {
         for (number, worker) in self.workers.iter_mut().enumerate() {
             // Nobody but an operator can tell that a worker is gone whose clock showed the end of time.
             if worker.clock.stuck_at.is_some() {
-                let body = Body::new("remove_worker").text("worker_id", &worker.name);
-                self.network.plan(
-                    LONGEST_DELAY_MS,
-                    Event::Request(Actor::Submitter, body.line(None, None)),
-                );
+                for name in worker.names() {
+                    let body = Body::new("remove_worker").text("worker_id", &name);
+                    self.network.plan(
+                        LONGEST_DELAY_MS,
+                        Event::Request(Actor::Submitter, body.line(None, None)),
+                    );
+                }
             }
             if number < self.options.survivors {
                 worker.heal(now_ms, &self.options);

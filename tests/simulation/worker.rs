@@ -327,6 +327,16 @@ impl Worker {
         Body::new("remove_worker").text("worker_id", &self.name)
     }
 
+    /// All names that it ever had.
+    pub fn names(&self) -> Vec<String> {
+        (0..self.names)
+            .map(|name| match name {
+                0 => format!("w{}", self.number),
+                _ => format!("w{}-{name}", self.number),
+            })
+            .collect()
+    }
+
     /// Becomes honest, and has the right time. What it runs ends like anything it starts from now on.
     pub fn heal(&mut self, now_ms: i64, options: &Options) {
         self.clock = Clock::default();

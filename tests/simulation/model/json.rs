@@ -23,7 +23,7 @@ pub(super) enum Value<'a> {
 pub(super) struct Fields<'a>(pub(super) &'a [(Option<String>, Json<'a>)]);
 
 impl<'a> Fields<'a> {
-    /// Of a key that is there twice, the last counts.
+    /// "Of a key given twice in an object the last counts"
     pub(super) fn get(&self, name: &str) -> Option<&'a Json<'a>> {
         self.0
             .iter()
@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
             .filter(|json| !matches!(json.value, Value::Null))
     }
 
-    /// "Ids are strings, the empty one included."
+    /// "Ids and `error` are strings; the empty string is one."
     pub(super) fn text(&self, name: &str) -> Result<String, Refused> {
         self.get(name).and_then(Json::as_text).ok_or(MALFORMED)
     }
@@ -51,6 +51,27 @@ impl<'a> Fields<'a> {
         match self.optional(name) {
             None => Ok(None),
             Some(json) => Ok(Some(json.as_integer().ok_or(MALFORMED)?)),
+        }
+    }
+
+    /// "Durations and counts are not negative (12)."
+    pub(super) fn duration(&self, name: &str) -> Result<i64, Refused> {
+        self.optional_duration(name)?.ok_or(MALFORMED)
+    }
+
+    pub(super) fn optional_duration(&self, name: &str) -> Result<Option<i64>, Refused> {
+        match self.optional_integer(name)? {
+            Some(negative) if negative < 0 => Err(MALFORMED),
+            duration => Ok(duration),
+        }
+    }
+
+    /// The text of an `error`, as it is printed: "A string escape that is half of a surrogate pair is kept as it came".
+    pub(super) fn error_text(&self, name: &str) -> Result<String, Refused> {
+        let json = self.get(name).ok_or(MALFORMED)?;
+        match json.value {
+            Value::Text(_) => Ok(printed_with_halves(json.raw)),
+            _ => Err(MALFORMED),
         }
     }
 
@@ -75,7 +96,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// "Integers are 64-bit, signed, without fraction or exponent (`1.0` is 12)."
+    /// "Integers are 64-bit and signed, without fraction or exponent (`1.0` is 12)."
     pub(super) fn as_integer(&self) -> Option<i64> {
         match self.value {
             Value::Number => self.raw.parse::<i64>().ok(),
@@ -152,6 +173,39 @@ pub(super) fn element(list: &str, index: i64) -> String {
         unreachable!("a map's output is a list in a job with reduces");
     };
     elements[usize::try_from(index).unwrap()].raw.to_string()
+}
+
+/// A JSON string, printed as any other but for its escaped halves of surrogate pairs.
+fn printed_with_halves(raw: &str) -> String {
+    let mut printed = String::new();
+    // Where the next piece starts that has no half in it.
+    let mut start = 1;
+    let mut at = 1;
+    let unit = |at: usize| {
+        let digits = raw.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let print = |piece: &str| {
+        let text: String = serde_json::from_str(&format!("\"{piece}\"")).expect("no half in it");
+        let printed = quoted(&text);
+        printed[1..printed.len() - 1].to_string()
+    };
+    while at < raw.len() - 1 {
+        match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                printed += &print(&raw[start..at]);
+                printed += &raw[at..at + 6];
+                at += 6;
+                start = at;
+            }
+            (Some(_), _) => at += 6,
+            (None, _) if raw[at..].starts_with('\\') => at += 2,
+            (None, _) => at += raw[at..].chars().next().map_or(1, char::len_utf8),
+        }
+    }
+    printed += &print(&raw[start..raw.len() - 1]);
+    format!("\"{printed}\"")
 }
 
 pub(super) fn quoted(text: &str) -> String {

@@ -1,0 +1,213 @@
+//! Placement: which tasks are not handed to a worker for now, so that a bad worker does not spoil a job (protocol,
+//! section 6, "Handing out tasks").
+//!
+//! A worker with a *history* of a task is passed over for that task while another worker could take it. A worker
+//! that is *excluded* from a job gets no task of it.
+
+use super::Master;
+use super::events::Event;
+use super::state::jobs::{Job, Kind, Lane};
+use super::state::{JobKey, TaskKey};
+use std::collections::HashMap;
+
+/// When a request has passed over this many tasks for their history, it hands out the first of them.
+const MAX_PASSED_OVER: usize = 100;
+
+/// Whether a worker's clock has moved by at most `avoid_ms`, in either direction, from one of its heartbeats to
+/// another. Where one is not known, the time is over.
+fn is_within(avoid_ms: i64, then: Option<i64>, now: Option<i64>) -> bool {
+    let (Some(then), Some(now)) = (then, now) else {
+        return false;
+    };
+    (i128::from(now) - i128::from(then)).abs() <= i128::from(avoid_ms)
+}
+
+impl Master {
+    /// Whether a worker has a history of a task.
+    fn has_history(&self, worker: &str, key: TaskKey) -> bool {
+        let history = self.task(key).history();
+        if history.is_empty() {
+            return false;
+        }
+        let avoid_ms = self.job(key).options.avoid_ms;
+        let now = self.last_heartbeat(worker);
+        (history.iter()).any(|(id, then)| **id == *worker && is_within(avoid_ms, Some(*then), now))
+    }
+
+    fn last_heartbeat(&self, worker: &str) -> Option<i64> {
+        self.workers().get(worker)?.last_heartbeat
+    }
+
+    /// Whether the last attempts of a job that a worker reported on failed, as many as it may.
+    fn is_suspect(worker: &str, job: &Job) -> bool {
+        job.suspects.contains(worker)
+    }
+
+    /// Whether a worker is excluded from a job: it is a suspect, and the last of its failures is not long ago.
+    fn is_excluded(&self, worker: &str, job: &Job) -> bool {
+        Self::is_suspect(worker, job) && {
+            let failed_at = job
+                .conduct
+                .get(worker)
+                .and_then(|conduct| conduct.failed_at);
+            is_within(job.options.avoid_ms, failed_at, self.last_heartbeat(worker))
+        }
+    }
+
+    /// Whether a worker may be handed tasks of a job at all. A suspect that is no longer excluded may have one at a
+    /// time.
+    fn may_have_tasks_of(&self, worker: &str, key: JobKey) -> bool {
+        let job = self.jobs().get(key);
+        if !Self::is_suspect(worker, job) {
+            return true;
+        }
+        !self.is_excluded(worker, job) && !self.has_live_attempt_of(worker, key)
+    }
+
+    fn has_live_attempt_of(&self, worker: &str, job: JobKey) -> bool {
+        let first = (
+            Lane {
+                job,
+                kind: Kind::Map,
+            },
+            0,
+        );
+        let last = (
+            Lane {
+                job,
+                kind: Kind::Reduce,
+            },
+            u64::MAX,
+        );
+        (self.workers().holdings(worker))
+            .is_some_and(|holdings| holdings.live.range(first..=last).next().is_some())
+    }
+
+    /// How many workers could take tasks of a job, their histories apart: they are healthy, have asked for a task
+    /// since they last failed by a check, and are not excluded.
+    fn candidates(&self, job: &Job) -> usize {
+        let excluded = (job.suspects.iter())
+            .filter(|worker| {
+                self.is_candidate_but_for_exclusion(worker) && self.is_excluded(worker, job)
+            })
+            .count();
+        self.workers().asking() - excluded
+    }
+
+    fn is_candidate_but_for_exclusion(&self, worker: &str) -> bool {
+        self.workers()
+            .get(worker)
+            .is_some_and(|worker| worker.has_asked)
+    }
+
+    /// Whether a worker other than the one that has a history of a task could take it, where `candidates` workers
+    /// could take tasks of the job.
+    fn another_of(&self, candidates: usize, key: TaskKey) -> bool {
+        let (job, task) = (self.job(key), self.task(key));
+        let is_taken =
+            |worker: &str| task.live_on(worker).is_some() || self.has_history(worker, key);
+        let concerned = (task.history().iter().map(|(worker, _)| &**worker))
+            .chain(task.live_attempts().map(|attempt| &*attempt.worker));
+        let mut unfit: Vec<&str> = concerned
+            .filter(|worker| {
+                self.is_candidate_but_for_exclusion(worker)
+                    && !self.is_excluded(worker, job)
+                    && is_taken(worker)
+            })
+            .collect();
+        unfit.sort_unstable();
+        unfit.dedup();
+        candidates > unfit.len()
+    }
+
+    /// Whether a worker other than this one could take a task.
+    pub(super) fn another_could_take(&self, key: TaskKey, worker: &str) -> bool {
+        let job = self.job(key);
+        let is_fit = self.is_candidate_but_for_exclusion(worker)
+            && !self.is_excluded(worker, job)
+            && self.task(key).live_on(worker).is_none()
+            && !self.has_history(worker, key);
+        // Where this worker itself could take the task, it is one of the candidates.
+        let candidates = self.candidates(job) - usize::from(is_fit);
+        self.another_of(candidates, key)
+    }
+
+    /// Ends all exclusions from each job that the asking worker is excluded from together with more than two thirds
+    /// of the workers: then the workers are not to blame. At most once per `avoid_ms` and job.
+    pub(super) fn end_exclusions_of_most(&mut self, worker: &str) {
+        let Some(holdings) = self.workers().holdings(worker) else {
+            return;
+        };
+        if holdings.failed_in.is_empty() {
+            return;
+        }
+        let now = self.last_heartbeat(worker);
+        let blameless: Vec<JobKey> = (holdings.failed_in.iter().copied())
+            .filter(|key| {
+                let job = self.jobs().get(*key);
+                self.is_excluded(worker, job)
+                    && 3 * self.candidates(job) < self.workers().asking()
+                    && !is_within(job.options.avoid_ms, job.amnesty_at, now)
+            })
+            .collect();
+        for job in self.in_submission_order(blameless) {
+            self.grant_amnesty(job, now);
+            let id = self.jobs().get(job).id.as_ref().into();
+            self.log(|| Event::ExclusionsEnded { job: id });
+        }
+    }
+
+    fn in_submission_order(&self, mut jobs: Vec<JobKey>) -> Vec<JobKey> {
+        jobs.sort_unstable_by_key(|key| self.jobs().get(*key).submitted);
+        jobs
+    }
+
+    /// The first of `tasks` that may be handed to a worker now; or the first that was passed over for its history,
+    /// when many were.
+    pub(super) fn first_to_hand_out(
+        &self,
+        worker: &str,
+        tasks: impl Iterator<Item = (TaskKey, Source)>,
+    ) -> Option<(TaskKey, Source)> {
+        let mut candidates = HashMap::new();
+        let mut passed_over = 0;
+        let mut first_passed_over = None;
+        for (key, source) in tasks {
+            if !self.has_history(worker, key) {
+                return Some((key, source));
+            }
+            let candidates = *(candidates.entry(key.job))
+                .or_insert_with(|| self.candidates(self.jobs().get(key.job)));
+            if !self.another_of(candidates, key) {
+                return Some((key, source));
+            }
+            first_passed_over.get_or_insert((key, source));
+            passed_over += 1;
+            if passed_over == MAX_PASSED_OVER {
+                return first_passed_over;
+            }
+        }
+        None
+    }
+
+    /// The queued tasks, then the waiting backups, of the jobs that a worker may have tasks of.
+    pub(super) fn waiting_for<'a>(
+        &'a self,
+        worker: &'a str,
+    ) -> impl Iterator<Item = (TaskKey, Source)> + 'a {
+        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, lane.job);
+        let queued = self.queued(may_have).map(|key| (key, Source::Queue));
+        let backups = (self.waiting_backups(may_have))
+            .filter(move |key| self.task(*key).live_on(worker).is_none())
+            .map(|key| (key, Source::Backups));
+        queued.chain(backups)
+    }
+}
+
+/// Where a task waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Queue,
+    /// As the backup of a straggler.
+    Backups,
+}
