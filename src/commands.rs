@@ -39,7 +39,6 @@ type Parse = fn(&mut dyn Iterator<Item = OsString>) -> Result<Action, UsageError
 const SUBCOMMANDS: &[(&str, Parse)] = &[
     ("compact", parse_as::<Compact>),
     ("replay", parse_as::<Replay>),
-    // ("timeline", parse_as::<Timeline>),
 ];
 
 /// Parses a command line without the program's name. Without the name of a command in front, it is for [`Serve`].

@@ -1,14 +1,13 @@
-//! `mapreduce-master replay`: the replies to the requests in a journal, once more.
+//! `mapreduce-master replay FILE`: the requests of a journal are answered again.
 
 use super::Command;
 use super::arguments::{Arguments, Syntax, UsageError};
 use anyhow::Context as _;
-use mapreduce_master::journal::{Damage, replay};
+use mapreduce_master::journal::{self, Damage};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::PathBuf;
 
-/// Answers the requests of a journal, from the state on that it starts with. A node may use it meanwhile.
 #[derive(Debug)]
 pub struct Replay {
     journal: PathBuf,
@@ -21,19 +20,18 @@ impl Command for Replay {
     };
 
     fn new(mut arguments: Arguments) -> Result<Self, UsageError> {
-        match arguments.operand() {
-            Some(journal) => Ok(Self {
-                journal: journal.into(),
-            }),
-            None => Err(UsageError::new("replay needs the FILE of a journal")),
-        }
+        let journal = arguments.operand().map(PathBuf::from);
+        let journal =
+            journal.ok_or_else(|| UsageError::new("replay needs the FILE of a journal"))?;
+        Ok(Self { journal })
     }
 
     fn run(self) -> anyhow::Result<()> {
         let context = || format!("journal {}", self.journal.display());
-        let journal = File::open(&self.journal).with_context(context)?;
+        let file = File::open(&self.journal).with_context(context)?;
         let output = BufWriter::new(io::stdout().lock());
-        let recovery = match replay(BufReader::new(journal), output) {
+        let recovery = match journal::replay(BufReader::new(file), output) {
+            // Whoever reads has had enough.
             Err(Damage::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             recovery => recovery.with_context(context)?,
         };

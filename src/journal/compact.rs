@@ -1,9 +1,10 @@
 //! A journal written again as the state that it leads to.
 
 use super::format::{Checksum, PARTIAL_HEADER, append};
+use super::recorder::Recorder;
 use super::recovery::{Recovery, read};
+use crate::service::Service;
 use anyhow::bail;
-use serde::Serialize;
 use std::io::{self, BufRead, Write};
 
 /// How a compacted journal compares with the journal that it was made of.
@@ -36,7 +37,10 @@ pub fn compact(
         left: max_bytes,
         is_full: false,
     };
-    match write_state(&recovery, &mut output) {
+    let Recovery {
+        service, recorder, ..
+    } = &recovery;
+    match write_state(PARTIAL_HEADER, service, recorder, &mut output) {
         Ok(()) => Ok(Compacted::Shorter {
             before,
             after: max_bytes - output.left,
@@ -46,29 +50,34 @@ pub fn compact(
     }
 }
 
-fn write_state(recovery: &Recovery, mut output: impl Write) -> io::Result<()> {
+/// Writes a journal that starts with the state of `service`, and with which `recorder` can go on.
+pub(super) fn write_state(
+    header: &str,
+    service: &Service,
+    recorder: &Recorder,
+    mut output: impl Write,
+) -> io::Result<()> {
     let mut checksum = Checksum::START;
-    let mut line = PARTIAL_HEADER.as_bytes().to_vec();
-    let mut write = |record: &[u8]| -> io::Result<()> {
+    let mut line = header.as_bytes().to_vec();
+    let mut write = |record: &[u8]| {
         append(&mut line, &mut checksum, record);
         output.write_all(&line)?;
         line.clear();
-        Ok(())
+        io::Result::Ok(())
     };
     write(b"!state begin")?;
-    if recovery.recorder.msg_ids_end > 0 {
-        write(format!("!msg_ids {}", recovery.recorder.msg_ids_end).as_bytes())?;
+    if recorder.msg_ids_end > 0 {
+        write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
     }
-    write(&state_record(&recovery.service.address)?)?;
-    (recovery.service.master).save(|record| write(&state_record(record)?))?;
-    write(&end_of_state(recovery.recorder.checksum))?;
+    let mut record = Vec::new();
+    service.save(|state| {
+        record.clear();
+        record.extend_from_slice(b"!state ");
+        record.extend_from_slice(state.get().as_bytes());
+        write(&record)
+    })?;
+    write(&end_of_state(recorder.checksum))?;
     output.flush()
-}
-
-fn state_record(record: &impl Serialize) -> io::Result<Vec<u8>> {
-    let mut line = b"!state ".to_vec();
-    serde_json::to_writer(&mut line, record)?;
-    Ok(line)
 }
 
 /// The last record of a state, behind which the chain of checksums goes on as in the journal that it was made of.

@@ -256,7 +256,8 @@ impl Place {
     /// is done by the next node.
     fn mark_as_taken(&self) {
         if let Ok(file) = OpenOptions::new().write(true).open(&self.path)
-            && is_at(&self.path, &file).unwrap_or(false)
+            && let Ok(metadata) = file.metadata()
+            && unix::Identity::of(&metadata).file == self.identity.file
         {
             let _ = (&file).write_all(HEADER.as_bytes());
         }

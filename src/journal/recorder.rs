@@ -1,8 +1,10 @@
 //! Makes the records of what a node does.
 
+use super::compact::write_state;
 use super::format::{Checksum, HEADER, SYNCED, append};
 use crate::service::Service;
 use crate::wire::{self, Effect};
+use std::io;
 
 /// So many ids are set aside at once.
 const MSG_IDS_AT_ONCE: u64 = 1 << 16;
@@ -28,6 +30,21 @@ impl Recorder {
             records: HEADER.as_bytes().to_vec(),
             must_sync: true,
         }
+    }
+
+    /// The records of a new journal that starts with the state of `service`. Errors: none in practice.
+    pub fn starting_with(service: &Service) -> io::Result<Self> {
+        let recorder = Self {
+            msg_ids_end: service.address.next_msg_id,
+            records: Vec::new(),
+            ..Self::new()
+        };
+        let mut records = Vec::new();
+        write_state(HEADER, service, &recorder, &mut records)?;
+        Ok(Self {
+            records,
+            ..recorder
+        })
     }
 
     /// Records a message that was answered, if that has changed anything.

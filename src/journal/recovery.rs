@@ -221,9 +221,11 @@ impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
         let loading = self.loading.as_mut();
         let loading = loading.ok_or("it belongs to a state that has not begun")?;
         let Some(checksum) = state.strip_prefix(b"end ") else {
-            let state = str::from_utf8(state).map_err(|error| error.to_string())?;
-            let loaded = loading.load(state).map_err(|corrupt| corrupt.to_string());
-            return loaded.map(|()| None);
+            let state = str::from_utf8(state).map_err(|_| "it is not UTF-8")?;
+            return match loading.load(state) {
+                Ok(()) => Ok(None),
+                Err(corrupt) => Err(corrupt.to_string()),
+            };
         };
         let checksum = Checksum::from_hex(checksum).ok_or("it ends a state without a checksum")?;
         let loading = self.loading.take().unwrap_or_default();

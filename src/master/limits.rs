@@ -28,7 +28,9 @@ impl Master {
         let worker = std::rc::Rc::clone(&attempt.worker);
         let failed_before = (self.task(key).attempts.iter())
             .any(|other| other.has_failed && other.worker == worker);
-        self.set_error(key, error);
+        if !matches!(end, End::Lost(_)) {
+            self.set_error(key, error);
+        }
         self.end_attempt(key, number, end);
         self.note_failed_attempt(key.job, &worker);
         if matches!(end, End::Failed | End::TimedOut)

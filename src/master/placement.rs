@@ -31,7 +31,8 @@ impl Master {
         }
         let avoid_ms = self.job(key).options.avoid_ms;
         let now = self.last_heartbeat(worker);
-        (history.iter()).any(|(id, then)| **id == *worker && is_within(avoid_ms, Some(*then), now))
+        (history.iter())
+            .any(|entry| *entry.worker == *worker && is_within(avoid_ms, Some(entry.at), now))
     }
 
     fn last_heartbeat(&self, worker: &str) -> Option<i64> {
@@ -106,7 +107,7 @@ impl Master {
         let (job, task) = (self.job(key), self.task(key));
         let is_taken =
             |worker: &str| task.live_on(worker).is_some() || self.has_history(worker, key);
-        let concerned = (task.history().iter().map(|(worker, _)| &**worker))
+        let concerned = (task.history().iter().map(|entry| &*entry.worker))
             .chain(task.live_attempts().map(|attempt| &*attempt.worker));
         let mut unfit: Vec<&str> = concerned
             .filter(|worker| {

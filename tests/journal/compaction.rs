@@ -55,19 +55,16 @@ fn long_heartbeat(bytes: usize) -> String {
 
 /// Has a journal grow to a little less than the length beyond which it is compacted.
 fn fill(node: &mut Node, path: &Path) {
-    assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
+    node.expect(&long_heartbeat(0), "heartbeat_ok");
     while length(path) < LIMIT - LIMIT / 16 {
-        assert_answer(
-            &node.ask(&long_heartbeat(LIMIT / 16 - 1000)),
-            "heartbeat_ok",
-        );
+        node.expect(&long_heartbeat(LIMIT / 16 - 1000), "heartbeat_ok");
     }
     assert!(length(path) < LIMIT);
 }
 
 /// Has a journal that was filled grow a little more, which starts a compaction.
 fn start_compaction(node: &mut Node) {
-    assert_answer(&node.ask(&long_heartbeat(LIMIT / 12)), "heartbeat_ok");
+    node.expect(&long_heartbeat(LIMIT / 12), "heartbeat_ok");
 }
 
 /// Has a journal that was filled be compacted. The node goes on with a compaction when it is told something.
@@ -81,7 +78,7 @@ fn go_on_until(node: &mut Node, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "it never is so");
-        assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
+        node.expect(&long_heartbeat(0), "heartbeat_ok");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -332,7 +329,7 @@ fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
     let folder = Folder::new("failing");
     let full = folder.file("full");
     let mut node = start(&full);
-    assert_answer(&node.ask(&submit("before", 100)), "job_submitted");
+    node.expect(&submit("before", 100), "job_submitted");
     fill(&mut node, &full);
     node.kill();
     let mut outcomes = Vec::new();
@@ -345,10 +342,10 @@ fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
         let mut node = Node::spawn(&mut shell_command(&limited, &path));
         start_compaction(&mut node);
         for _ in 0..100 {
-            assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
+            node.expect(&long_heartbeat(0), "heartbeat_ok");
         }
         go_on_until(&mut node, || folder.names() == ["full", "journal"]);
-        assert_answer(&node.ask(&submit("after", 100)), "job_submitted");
+        node.expect(&submit("after", 100), "job_submitted");
         let is_compacted = starts_with_state(&path);
         let log = node.kill();
         assert_eq!(
@@ -371,7 +368,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
     let folder = Folder::new("child");
     let full = folder.file("full");
     let mut node = start(&full);
-    assert_answer(&node.ask(&submit("before", LIMIT / 3)), "job_submitted");
+    node.expect(&submit("before", LIMIT / 3), "job_submitted");
     fill(&mut node, &full);
     node.kill();
     let mut killed = 0;
@@ -383,7 +380,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
         thread::sleep(Duration::from_micros(random.below(1_500_000)));
         if node.kill_children() {
             go_on_until(&mut node, || folder.names() == ["full", "journal"]);
-            assert_answer(&node.ask(&submit("after", 100)), "job_submitted");
+            node.expect(&submit("after", 100), "job_submitted");
             if starts_with_state(&path) {
                 // It had done its work.
                 continue;

@@ -79,7 +79,8 @@ impl TaskState {
 }
 
 /// One run of a task by one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attempt {
     pub number: u64,
     pub worker: WorkerId,
@@ -93,6 +94,8 @@ pub struct Attempt {
     /// Whether it ended by a `fail_task` without `lost_inputs`, a wrong output or a time-out.
     pub has_failed: bool,
     pub has_timed_out: bool,
+    /// Whether its worker has reported on it, and so has heard of it.
+    pub is_reported: bool,
 }
 
 /// Whether the worker has fetched its attempt.
@@ -139,10 +142,19 @@ pub struct Troubles {
     pub losses: u64,
     /// The error of its last failure, as a JSON string.
     pub error: Option<Box<RawValue>>,
-    /// The workers that have spoiled it, each with its last heartbeat then.
-    pub history: Vec<(WorkerId, i64)>,
+    pub history: Vec<History>,
     /// The counters of a lost output, which count until another result is accepted.
     pub lost_counters: Counters,
+}
+
+/// An attempt that went wrong, or whose output was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    pub attempt: u64,
+    pub worker: WorkerId,
+    /// The worker's last heartbeat then, in ms.
+    pub at: i64,
 }
 
 impl Troubles {
@@ -293,8 +305,8 @@ impl Task {
         self.troubles.as_ref().map_or(0, |troubles| troubles.losses)
     }
 
-    /// The workers that have spoiled the task, each with its last heartbeat then. A worker may be there twice.
-    pub fn history(&self) -> &[(WorkerId, i64)] {
+    /// What went wrong with it where.
+    pub fn history(&self) -> &[History] {
         self.troubles
             .as_ref()
             .map_or(&[], |troubles| &troubles.history)
@@ -304,15 +316,29 @@ impl Task {
         self.troubles.get_or_insert_default()
     }
 
-    /// Forgets the attempts that ended before they were fetched, but for the most recent one and the winner.
+    /// Forgets the attempts that nobody has heard of: they ended before they were fetched. The most recent one and the
+    /// winner stay.
     pub(super) fn forget_unfetched(&mut self) {
         let (live, last) = (self.live, self.last_number());
         let winner = self.result.as_ref().map(|result| result.attempt);
-        self.attempts.retain(|attempt| {
+        let is_remembered = |attempt: &Attempt| {
             attempt.fetched != Fetched::No
+                || attempt.is_reported
                 || live.contains(attempt.number)
                 || attempt.number == last
                 || Some(attempt.number) == winner
-        });
+        };
+        if self.attempts.iter().all(is_remembered) {
+            return;
+        }
+        self.attempts.retain(is_remembered);
+        let attempts = &self.attempts;
+        if let Some(troubles) = &mut self.troubles {
+            (troubles.history).retain(|entry| {
+                attempts
+                    .iter()
+                    .any(|attempt| attempt.number == entry.attempt)
+            });
+        }
     }
 }

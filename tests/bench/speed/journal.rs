@@ -1,4 +1,4 @@
-//! What a journal costs: beside the heartbeats, before the tasks' replies, and when a node starts from it.
+//! The cost of a journal: for heartbeats, for replies about tasks, and when a node recovers from it.
 
 use super::Bench;
 use super::process::{Session, file_to_file, node};
@@ -13,10 +13,10 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::time::Instant;
 
-/// How many cycles of `request_task` and `complete_task` are sent together, and synced together.
+/// How many cycles of `request_task` and `complete_task` are sent and synced together.
 const CYCLES_AT_ONCE: usize = 50;
 
-/// A journal beside each heartbeat, and before the replies about tasks.
+/// The cost for heartbeats, and for replies about tasks.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let input = [INIT, &heartbeats(count, 1_000, Order::Normal)].concat();
@@ -57,7 +57,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Batches of cycles, each acknowledged when it is on the disk, against writing and syncing as many bytes.
+/// Batches of cycles, each acknowledged once it is on disk, compared with writing and syncing the same number of bytes.
 fn synced_cycles(bench: &Bench) -> io::Result<Row> {
     let batches = bench.scaled(1_000) / 5;
     let tasks = batches * CYCLES_AT_ONCE;
@@ -103,11 +103,11 @@ fn synced_cycles(bench: &Bench) -> io::Result<Row> {
     })
 }
 
-/// A node that starts from a journal, and from a compacted one.
+/// Recovery from a journal, and from a compacted one.
 fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let path = bench.scratch.path("journal");
-    // Few workers, so that the journal is not compacted under way, and every record is read again.
+    // With few workers, the journal is not compacted meanwhile, and recovery reads every record.
     let records = journal_of(&heartbeats(count, 1_000, Order::Normal))?;
     let input = bench
         .scratch
@@ -156,7 +156,7 @@ fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The journal of a node that was sent `input`, uncompacted.
+/// The journal of a node that was sent `input`, not compacted.
 fn journal_of(input: &[u8]) -> io::Result<Vec<u8>> {
     let new = recover(io::empty()).map_err(io::Error::other)?;
     let mut node = Node::recovered(new, true);
