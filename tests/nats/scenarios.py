@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import os
 import random
 import re
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import namespaces
 from cluster import KIT, HOST, Cluster, NatsError, bus, is_up, write_text
 
 CHAOS_S = 30
@@ -53,6 +55,7 @@ async def kills(cluster: Cluster) -> None:
     ended = True
     await killing
     print(f"{jobs} jobs")
+    cluster.check_nobody_healthy_failed()
     await finish(cluster)
 
 
@@ -267,6 +270,51 @@ def remember(refused: list[str]):
     return hear
 
 
+HOSTS = ["control", "h0", "h1", "h2", "lone-worker", "lone-replica"]
+
+
+class PartitionedCluster(Cluster):
+    """Three hosts with a server, a replica and a worker each; a host with only a worker, and one with only a replica."""
+
+    def __init__(self, folder: Path, master: str) -> None:
+        super().__init__(folder, master)
+        self.network = namespaces.Network(sys.argv[4], HOSTS)
+        self.hosts = [self.network.address(f"h{number}") for number in range(3)]
+        self.ports = [4222] * 3 + [6222] * 3
+        homes = {f"{kind}{number}": f"h{number}" for kind in "nrw" for number in range(3)}
+        homes |= {"w3": "lone-worker", "r3": "lone-replica"}
+        self.prefix = {name: self.network.inside(host) for name, host in homes.items()}
+
+
+async def partitions(cluster: PartitionedCluster) -> None:
+    """A server, a replica and a worker are cut off, each alone and all together, and come back."""
+    write_text(cluster.folder, 300_000)
+    cluster.addition = "\n\nimport time\n\nquick = map\n\n\ndef map(lines):\n    time.sleep(1)\n    return quick(lines)\n"
+    cluster.start_servers()
+    for number in range(4):
+        cluster.start_replica(number)
+        cluster.start_worker(f"w{number}")
+    cluster.start_monitor("--timeout-ms", "3000")
+    await is_up(cluster)
+    for hosts in ["lone-worker"], ["h0"], ["lone-replica"], ["lone-worker", "h1", "lone-replica"]:
+        cluster.submit("submitter", "--chunk-mb", "0.015", "--reduces", "2")
+        await asyncio.sleep(2)
+        for host in hosts:
+            cluster.network.cut_off(host)
+        await asyncio.sleep(6)
+        for host in hosts:
+            cluster.network.join(host)
+        await cluster.result("submitter", 60)
+    failed = set(re.findall(r"(w\d) failed", cluster.log("monitor")))
+    assert "w3" in failed and "w2" not in failed, cluster.log("monitor")
+    for _ in range(150):
+        if "w3 is back" in cluster.log("monitor"):
+            break
+        await asyncio.sleep(0.1)
+    assert "w3 is back" in cluster.log("monitor"), cluster.log("monitor")
+    await finish(cluster)
+
+
 async def finish(cluster: Cluster) -> None:
     """Ends whoever may still send, and checks the streams."""
     for name in [name for name in cluster.processes if re.fullmatch(r"w\d|monitor", name)]:
@@ -274,18 +322,17 @@ async def finish(cluster: Cluster) -> None:
     await cluster.check_streams()
 
 
-SCENARIOS = {work.__name__: work for work in (kills, silence, snapshots, hostile, security)}
+SCENARIOS = {work.__name__: work for work in (kills, silence, snapshots, hostile, security, partitions)}
 
 
 def main() -> None:
     name, master, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-    if name == "partitions":
-        import partitions
-
-        cluster, work = partitions.PartitionedCluster(folder, master), partitions.partitions
-    else:
-        work = SCENARIOS[name]
-        cluster = SecureCluster(folder, master) if name == "security" else Cluster(folder, master)
+    if name == "partitions" and len(sys.argv) == 4:
+        with namespaces.Network(f"mr{os.getpid()}", HOSTS) as network:
+            inside = [*network.inside("control"), sys.executable, *sys.argv, network.prefix]
+            sys.exit(subprocess.run(inside).returncode)
+    make = {"security": SecureCluster, "partitions": PartitionedCluster}.get(name, Cluster)
+    cluster, work = make(folder, master), SCENARIOS[name]
     try:
         asyncio.run(work(cluster))
     except BaseException:
