@@ -3,11 +3,15 @@
 //! To add a command, write a file with a type that implements [`Command`], and add a line to [`SUBCOMMANDS`].
 
 mod arguments;
+mod compact;
+mod replay;
 mod serve;
 
 pub use arguments::UsageError;
 
 use arguments::{Arguments, Outcome, Syntax};
+use compact::Compact;
+use replay::Replay;
 use serve::Serve;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
@@ -33,7 +37,8 @@ type Parse = fn(&mut dyn Iterator<Item = OsString>) -> Result<Action, UsageError
 
 /// The commands that are asked for by name.
 const SUBCOMMANDS: &[(&str, Parse)] = &[
-    // ("timeline", parse_as::<Timeline>),
+    ("compact", parse_as::<Compact>),
+    ("replay", parse_as::<Replay>),
 ];
 
 /// Parses a command line without the program's name. Without the name of a command in front, it is for [`Serve`].

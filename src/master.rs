@@ -3,7 +3,7 @@
 //! It reads no clock, draws no random number, does no I/O, and takes no order from a hash table: the same requests
 //! give the same replies, byte for byte.
 //!
-//! [`state`] is below: what is known, and every way in which it changes. Above it are the policies, one a file:
+//! `state` is below: what is known, and every way in which it changes. Above it are the policies, one a file:
 //!
 //! * `heartbeats`: a worker is there, and what it should stop doing
 //! * `failures`: which workers have failed or leave, and what is lost with them
@@ -73,6 +73,24 @@ impl Master {
             Request::Status => Ok(self.status()),
             Request::ListJobs => Ok(self.list_jobs()),
             Request::RemoveJob { job_id } => self.remove_job(job_id),
+        }
+    }
+
+    /// Makes the checks of a request that a worker sends, without any effect. Errors: those of
+    /// [`handle`](Self::handle).
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Error> {
+        match request {
+            Request::Heartbeat {
+                worker_id,
+                incarnation,
+                ..
+            } => self.check_incarnation(worker_id, *incarnation),
+            Request::RequestTask(request) => {
+                self.check_incarnation(&request.worker_id, request.incarnation)
+            }
+            Request::CompleteTask(result) => self.find_reported(&result.report).map(drop),
+            Request::FailTask(failure) => self.find_failed(failure).map(drop),
+            _ => Ok(()),
         }
     }
 

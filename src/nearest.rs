@@ -23,6 +23,18 @@ pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Vec<&'a str> {
     near.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
+/// All candidates: those that `word` may be a misspelling of, the nearest first, and then the others as they were.
+pub fn nearest_first<'a>(word: &str, candidates: &[&'a str]) -> Vec<&'a str> {
+    let mut list = nearest(word, candidates);
+    let near = list.len();
+    for candidate in candidates {
+        if !list[..near].contains(candidate) {
+            list.push(candidate);
+        }
+    }
+    list
+}
+
 /// The number of edits between two words: the optimal string alignment distance of their bytes.
 fn edit_distance(left: &[u8], right: &[u8]) -> usize {
     let is_same = |l: u8, r: u8| l.eq_ignore_ascii_case(&r);
@@ -83,6 +95,11 @@ mod tests {
             nearest("jask_status", &candidates),
             ["task_status", "job_status"]
         );
+        assert_eq!(
+            nearest_first("task_statu", &candidates),
+            ["task_status", "job_status", "status", "heartbeat"]
+        );
+        assert_eq!(nearest_first("reassign", &candidates), candidates);
         assert_eq!(nearest("reassign", &candidates), [""; 0]);
         assert_eq!(nearest("", &candidates), [""; 0]);
         assert_eq!(nearest(&"heartbeat".repeat(1 << 20), &candidates), [""; 0]);

@@ -1,13 +1,15 @@
 //! The node: reads messages, has each one answered, writes the replies (protocol, sections 1 and 2).
 
-use crate::framing::{Frame, Framer};
+mod drop_log;
+
+use crate::framing::{Dropped, Frame, Framer, Reason};
 use crate::journal::file::Journal;
 use crate::journal::{Recorder, Recovery};
 use crate::master::Events;
 use crate::service::Service;
-use crate::wire::{self, Message};
+use crate::wire::{self, Error, ErrorCode, Message, Origin, Reply};
 use anyhow::Context as _;
-use std::fmt::Display;
+use drop_log::DropLog;
 use std::io::{BufRead, ErrorKind, Write};
 
 /// How many bytes of input are taken at once, at most. Whoever buffers the input needs no more.
@@ -46,8 +48,8 @@ pub fn run_node(
             has_more = node.answer_some();
             if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
                 journal.write(recorder)?;
-                if let Some(error) = journal.compact_if_long(&mut node.service, recorder)? {
-                    let _ = writeln!(node.log, "the journal is not compacted: {error:#}");
+                if let Some(failure) = journal.compact_if_long(recorder)? {
+                    let _ = writeln!(node.log, "{failure}");
                 }
             }
             // The log is for people: if they cannot read it, the cluster still has to run.
@@ -81,7 +83,7 @@ pub fn run_node(
     }
 }
 
-/// A node without its input and output: bytes are fed in, and what comes of them stands in buffers.
+/// A node without its input and output: bytes are fed in, and what comes of them is in buffers.
 #[derive(Debug)]
 pub struct Node {
     framer: Framer,
@@ -92,19 +94,30 @@ pub struct Node {
     pub replies: Vec<u8>,
     /// The log that has not been taken yet.
     pub log: Vec<u8>,
+    drops: DropLog,
+    has_ended: bool,
     quiet: bool,
+    strict: bool,
 }
 
 impl Node {
     /// A node that knows nothing yet. Its log has only what was dropped if `quiet`.
     pub fn new(quiet: bool) -> Self {
+        Self::with(Service::default(), quiet)
+    }
+
+    /// A node that knows something already.
+    pub fn with(service: Service, quiet: bool) -> Self {
         Self {
             framer: Framer::default(),
-            service: Service::default(),
+            service,
             recorder: None,
             replies: Vec::new(),
             log: Vec::new(),
+            drops: DropLog::default(),
+            has_ended: false,
             quiet,
+            strict: false,
         }
     }
 
@@ -114,10 +127,19 @@ impl Node {
             service, recorder, ..
         } = recovery;
         Self {
-            service,
             recorder: Some(recorder),
-            ..Self::new(quiet)
+            ..Self::with(service, quiet)
         }
+    }
+
+    /// The node with the rules of `--strict` (protocol, section 1), before it is fed anything: every line gets exactly
+    /// one reply, and senders are checked.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.framer = Framer::strict();
+        self.service.checks_senders = true;
+        self.strict = true;
+        self
     }
 
     /// Takes in a piece of the input.
@@ -128,6 +150,7 @@ impl Node {
     /// Takes in the end of the input.
     pub fn end(&mut self) {
         self.framer.end();
+        self.has_ended = true;
     }
 
     /// Answers the messages that are there in full, until there are many bytes of replies. Returns whether
@@ -135,22 +158,28 @@ impl Node {
     pub fn answer_some(&mut self) -> bool {
         while self.replies.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
-                None => return false,
+                None => {
+                    if self.has_ended {
+                        self.drops.end_run(&mut self.log);
+                    }
+                    return false;
+                }
                 Some(Frame::Message { text, line }) => (text, line),
-                Some(Frame::Dropped { line, reason }) => {
-                    log_dropped(&mut self.log, line, reason);
+                Some(Frame::Dropped(dropped)) => {
+                    self.drop_input(&dropped);
                     continue;
                 }
             };
             let mut message = Message::EMPTY;
             if wire::parse(text, &mut message).is_err() {
-                if let Some((line, reason)) = self.framer.reject() {
-                    log_dropped(&mut self.log, line, reason);
+                if let Some(dropped) = self.framer.reject() {
+                    self.drop_input(&dropped);
                 }
                 continue;
             }
             match self.service.answer(&message, &mut self.replies) {
                 Ok(effect) => {
+                    self.drops.end_run(&mut self.log);
                     if let Some(recorder) = &mut self.recorder {
                         recorder.record(text, effect, &self.service);
                     }
@@ -158,10 +187,27 @@ impl Node {
                         log_events(&mut self.log, line, self.service.master.events());
                     }
                 }
-                Err(reason) => log_dropped(&mut self.log, line, reason),
+                Err(reason) => {
+                    let log = &mut self.log;
+                    (self.drops).add(log, line, || format!("{reason}{}", Origin::of(&message)));
+                    if self.strict {
+                        refuse(&mut self.replies, reason.to_string());
+                    }
+                }
             }
         }
         true
+    }
+
+    /// Logs a piece of the input that is skipped.
+    fn drop_input(&mut self, dropped: &Dropped) {
+        let text = self.framer.text(dropped);
+        self.drops.add(&mut self.log, dropped.line, || {
+            describe(dropped, text) + &Origin::find(text).to_string()
+        });
+        if self.strict {
+            refuse(&mut self.replies, describe(dropped, text));
+        }
     }
 
     fn clear_written(&mut self) {
@@ -172,8 +218,39 @@ impl Node {
     }
 }
 
-fn log_dropped(log: &mut Vec<u8>, line: u64, reason: impl Display) {
-    let _ = writeln!(log, "line {line}: dropped: {reason}");
+/// Says what is wrong with a piece of the input, and where.
+fn describe(dropped: &Dropped, text: &[u8]) -> String {
+    let Dropped {
+        mut reason,
+        line,
+        column,
+        ..
+    } = *dropped;
+    if matches!(reason, Reason::TooLong | Reason::Blank) {
+        return reason.to_string();
+    }
+    let Some(fault) = (reason != Reason::NotAnObject)
+        .then(|| wire::find_fault(text))
+        .flatten()
+    else {
+        return format!("{reason} at column {column}");
+    };
+    let problem = fault.problem.map_or(String::new(), |problem| {
+        reason = Reason::Malformed;
+        format!(": {problem}")
+    });
+    if fault.line > 1 {
+        let line = line + fault.line as u64 - 1;
+        format!("{reason} at line {line}, column {}{problem}", fault.column)
+    } else {
+        format!("{reason} at column {}{problem}", column + fault.column - 1)
+    }
+}
+
+/// The reply to a line that is not answered, where every line must be: a bare error.
+fn refuse(replies: &mut Vec<u8>, text: String) {
+    let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
+    wire::write(&reply, wire::Addressing::NONE, replies);
 }
 
 fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
@@ -181,6 +258,6 @@ fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
         let _ = writeln!(log, "line {line}: {event}");
     }
     if events.unlisted() > 0 {
-        let _ = writeln!(log, "line {line}: and {} events more", events.unlisted());
+        let _ = writeln!(log, "line {line}: and {} more events", events.unlisted());
     }
 }

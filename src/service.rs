@@ -2,11 +2,12 @@
 
 use crate::master::{self, Corrupt, Master};
 use crate::wire::{
-    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Reply, Request,
+    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Quoted, Reply, Request,
     json_string,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::convert::Infallible;
 use std::fmt;
 
 /// Everything that a node knows: a function of the messages that were sent to it.
@@ -14,6 +15,8 @@ use std::fmt;
 pub struct Service {
     pub address: Address,
     pub master: Master,
+    /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
+    pub checks_senders: bool,
 }
 
 /// No `msg_id` in a snapshot is larger, so that none ever overflows.
@@ -30,7 +33,7 @@ pub struct Address {
     pub next_msg_id: u64,
 }
 
-/// Why a message gets no reply. It has changed nothing.
+/// Why a message gets no reply. It has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     IsReply,
@@ -40,8 +43,10 @@ pub enum Unanswered {
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IsReply => "a message with in_reply_to is a reply, and needs none",
-            Self::NoSender => "an envelope whose src is no string cannot be answered",
+            Self::IsReply => "it is a reply itself, and replies are not answered",
+            Self::NoSender => {
+                "the src of its envelope is not a string, so that it cannot be answered"
+            }
         })
     }
 }
@@ -52,6 +57,19 @@ impl Service {
         &mut self,
         message: &Message<'_>,
         replies: &mut Vec<u8>,
+    ) -> Result<Effect, Unanswered> {
+        self.process(message, Some(replies))
+    }
+
+    /// Like [`answer`](Self::answer), for a message whose reply nobody waits for: none is written.
+    pub fn apply(&mut self, message: &Message<'_>) -> Result<Effect, Unanswered> {
+        self.process(message, None)
+    }
+
+    fn process(
+        &mut self,
+        message: &Message<'_>,
+        replies: Option<&mut Vec<u8>>,
     ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
         if message.is_reply() {
@@ -72,10 +90,19 @@ impl Service {
                 let (address, master) = (self.address.after_reply(message), &self.master);
                 Ok(Reply::SnapshotOk {
                     state: Batched::new(move |write| {
-                        save(&address, master, |record| write(&[record]));
+                        let saved: Result<(), Infallible> = save(&address, master, |record| {
+                            write(&[record]);
+                            Ok(())
+                        });
+                        let Ok(()) = saved;
                     }),
                 })
             }
+            Ok(request) if self.checks_senders => match check_sender(message, &request) {
+                Ok(()) => self.master.handle(request),
+                // The sender is checked last of all: any other error comes first.
+                Err(error) => Err(self.master.check(&request).err().unwrap_or(error)),
+            },
             Ok(request) => self.master.handle(request),
             Err(error) => Err(error),
         };
@@ -86,7 +113,9 @@ impl Service {
             envelope,
             in_reply_to,
         };
-        wire::write(&reply, addressing, replies);
+        if let Some(replies) = replies {
+            wire::write(&reply, addressing, replies);
+        }
         drop(reply);
         Ok(match (is_error, is_init) {
             (true, _) => Effect::None,
@@ -96,16 +125,34 @@ impl Service {
     }
 }
 
-/// Gives the records of the whole state to `write`, each as JSON, the address first.
-fn save(address: &Address, master: &Master, mut write: impl FnMut(Box<RawValue>)) {
-    write(to_json(address));
-    let saved: Result<(), std::convert::Infallible> = master.save(|record| {
-        write(to_json(record));
-        Ok(())
-    });
-    match saved {
-        Ok(()) => {}
+/// Errors: 22 for a message of a worker that did not come from that worker.
+fn check_sender(message: &Message<'_>, request: &Request<'_>) -> Result<(), Error> {
+    let Some(worker_id) = request.sending_worker() else {
+        return Ok(());
+    };
+    let sender = message.sender().filter(|_| message.enveloped);
+    let sender = sender.and_then(wire::read_string);
+    if sender.as_deref() == Some(worker_id) {
+        return Ok(());
     }
+    let text = match sender {
+        None => "a worker's message must come in an envelope".to_owned(),
+        Some(sender) => format!(
+            "field \"worker_id\" must be the src of the envelope, which is {}",
+            Quoted(&sender)
+        ),
+    };
+    Err(Error::new(ErrorCode::PreconditionFailed, text))
+}
+
+/// Gives the records of the whole state to `write`, each as JSON, the address first. Errors: those of `write`.
+fn save<E>(
+    address: &Address,
+    master: &Master,
+    mut write: impl FnMut(Box<RawValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    write(to_json(address))?;
+    master.save(|record| write(to_json(record)))
 }
 
 fn to_json(record: &impl Serialize) -> Box<RawValue> {
@@ -113,9 +160,10 @@ fn to_json(record: &impl Serialize) -> Box<RawValue> {
 }
 
 impl Service {
-    /// Gives the whole state to `write`, as records of JSON on one line each (protocol, section 8).
-    pub fn save(&self, write: impl FnMut(Box<RawValue>)) {
-        save(&self.address, &self.master, write);
+    /// Gives the whole state to `write`, as records of JSON on one line each (protocol, section 8). Errors: those of
+    /// `write`.
+    pub fn save<E>(&self, write: impl FnMut(Box<RawValue>) -> Result<(), E>) -> Result<(), E> {
+        save(&self.address, &self.master, write)
     }
 
     /// The node that wrote the `state` of a `snapshot_ok`. Errors: `state` is not such a state.
@@ -188,6 +236,7 @@ impl Loader {
         Ok(Service {
             address: self.address.ok_or(Corrupt("the address is missing"))?,
             master: self.master.finish()?,
+            checks_senders: false,
         })
     }
 }
@@ -197,6 +246,7 @@ mod as_text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
     use serde_json::value::RawValue;
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub fn serialize<S: Serializer>(
         json: &Option<Box<RawValue>>,
         serializer: S,
@@ -230,7 +280,7 @@ impl Address {
         if let Some(known) = &self.node_id
             && known.get() != node_id.get()
         {
-            let text = "field \"node_id\" is not the name that this node has";
+            let text = "field \"node_id\" must be the name that this node already has";
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
         }
         self.node_id = Some(node_id);

@@ -12,6 +12,8 @@ mod compaction;
 mod conversation;
 #[path = "journal/damage.rs"]
 mod damage;
+#[path = "journal/files.rs"]
+mod files;
 #[path = "journal/kept.rs"]
 mod kept;
 #[path = "journal/kills.rs"]

@@ -3,18 +3,22 @@
 use super::arguments::{Arguments, Opt, Syntax, UsageError, quoted};
 use super::{Command, SUBCOMMANDS};
 use anyhow::Context as _;
-use mapreduce_master::journal::Recovery;
 use mapreduce_master::journal::file::{Journal, Sync};
+use mapreduce_master::journal::{Recorder, Recovery};
 use mapreduce_master::nearest::nearest;
 use mapreduce_master::node::{self, Node};
+use mapreduce_master::service::Service;
 use std::ffi::OsStr;
-use std::io::{self, BufReader, Write as _};
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, BufReader, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub struct Serve {
     quiet: bool,
+    strict: bool,
+    restore: Option<PathBuf>,
     journal: Option<PathBuf>,
     sync: Sync,
 }
@@ -23,6 +27,8 @@ impl Command for Serve {
     const SYNTAX: Syntax = Syntax {
         options: &[
             Opt::flag("--quiet").or("-q"),
+            Opt::flag("--strict"),
+            Opt::value("--restore"),
             Opt::value("--journal"),
             Opt::value("--journal-sync"),
         ],
@@ -34,7 +40,6 @@ impl Command for Serve {
         if let Some(operand) = arguments.operand() {
             return Err(unexpected(&operand));
         }
-        let quiet = arguments.flag("--quiet");
         let journal = arguments.value("--journal").map(PathBuf::from);
         let sync = match arguments.value("--journal-sync") {
             None => Sync::Batch,
@@ -49,29 +54,69 @@ impl Command for Serve {
             }
         };
         Ok(Self {
-            quiet,
+            quiet: arguments.flag("--quiet"),
+            strict: arguments.flag("--strict"),
+            restore: arguments.value("--restore").map(PathBuf::from),
             journal,
             sync,
         })
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let (mut node, journal) = match &self.journal {
-            None => (Node::new(self.quiet), None),
-            Some(path) => {
-                let started = Instant::now();
-                let (journal, recovery) = Journal::open(path, self.sync)
-                    .with_context(|| format!("journal {}", path.display()))?;
-                log_recovery(&recovery, started.elapsed(), self.quiet);
-                (Node::recovered(recovery, self.quiet), Some(journal))
-            }
-        };
+        let (mut node, journal) = self.start()?;
+        if self.strict {
+            node = node.strict();
+        }
+        if io::stdin().is_terminal() && !self.quiet {
+            let _ = writeln!(io::stderr(), "{TERMINAL_HINT}");
+        }
         let input = BufReader::with_capacity(node::MAX_FEED_BYTES, io::stdin().lock());
         let outcome = node::run_node(&mut node, journal, input, io::stdout().lock(), io::stderr());
         // A large cluster takes long to free piece by piece, and the process is about to end.
         std::mem::forget(node);
         outcome
     }
+}
+
+/// What a person who started the node by its bare name needs to know.
+const TERMINAL_HINT: &str = "mapreduce-master: reading JSON messages from stdin, one per line; see --help, or end with Ctrl-D";
+
+impl Serve {
+    /// The node as it is before it reads anything, and its journal.
+    fn start(&self) -> anyhow::Result<(Node, Option<Journal>)> {
+        let restored = match &self.restore {
+            None => None,
+            Some(_) if self.journal.as_deref().is_some_and(is_not_empty) => {
+                return Err(UsageError::new(
+                    "--restore needs a journal that is new or empty; leave out --restore to recover from this one",
+                )
+                .into());
+            }
+            Some(path) => Some(restore(path).with_context(|| format!("state {}", path.display()))?),
+        };
+        let Some(path) = &self.journal else {
+            return Ok((Node::with(restored.unwrap_or_default(), self.quiet), None));
+        };
+        let started = Instant::now();
+        let (journal, mut recovery) = Journal::open(path, self.sync)
+            .with_context(|| format!("journal {}", path.display()))?;
+        log_recovery(&recovery, started.elapsed(), self.quiet);
+        if let Some(service) = restored {
+            recovery.recorder = Recorder::starting_with(&service)?;
+            recovery.service = service;
+        }
+        Ok((Node::recovered(recovery, self.quiet), Some(journal)))
+    }
+}
+
+/// Whether there is a file with anything in it.
+fn is_not_empty(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+/// Reads the `state` of a `snapshot_ok` (protocol, section 8). Errors: the file cannot be read, or is not a state.
+fn restore(path: &Path) -> anyhow::Result<Service> {
+    Ok(Service::restore(&fs::read_to_string(path)?)?)
 }
 
 /// What to do about an argument that is neither an option nor a command.
@@ -91,18 +136,19 @@ fn unexpected(operand: &OsStr) -> UsageError {
 /// Says in a line each what was dropped and what was recovered.
 fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
     let mut log = Vec::new();
-    if recovery.torn_bytes > 0 {
-        let (torn, at) = (recovery.torn_bytes, recovery.bytes);
-        let _ = writeln!(
-            log,
-            "journal: dropped a torn record, {torn} bytes at byte {at}"
-        );
+    if let Some(dropped) = recovery.dropped {
+        let _ = writeln!(log, "journal: {dropped}");
     }
-    if recovery.records > 0 && !quiet {
-        let (records, known) = (recovery.records, recovery.service.master.summary());
+    if !recovery.is_new() && !quiet {
+        let (requests, known) = (recovery.requests, recovery.service.master.summary());
+        let state = if recovery.state_bytes > 0 {
+            "a state and "
+        } else {
+            ""
+        };
         let _ = writeln!(
             log,
-            "journal: recovered in {elapsed:.1?} from {records} records; {known}"
+            "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
         );
     }
     let _ = io::stderr().write_all(&log);

@@ -1,19 +1,21 @@
-//! A journal on a disk: one node at a time, one sync for all that is answered together, and a snapshot in its
-//! place when it has grown long.
+//! A journal on a disk: one node at a time, one sync for all that is answered together, and no acknowledgement
+//! once the file is not where or what it was.
 
-use super::{HEADER, Recorder, Recovery, recover};
-use crate::service::Service;
+use super::compact::{Compacted, compact};
+use super::compaction::{Aside, Compaction, Progress, SyncOften};
+use super::recorder::Recorder;
+use super::recovery::{Recovery, recover};
+use super::{HEADER, unix};
 use anyhow::{Context as _, bail, ensure};
-use names::{has_others, is_at, open_folder};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A journal is compacted once it is longer than this, in bytes, ...
 const COMPACT_FROM_BYTES: u64 = 64 << 20;
 
-/// ... and so many times as long as the snapshot that it starts with.
-const COMPACT_FROM_SNAPSHOTS: u64 = 4;
+/// ... and so many times as long as the state that it starts with.
+const COMPACT_FROM_STATES: u64 = 4;
 
 /// An operating system writes about 2 GiB at once, at most.
 const MAX_WRITE_BYTES: usize = 1 << 30;
@@ -33,144 +35,186 @@ pub enum Sync {
 /// An open journal, at its end.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
-    /// Where it really is, behind links.
-    path: PathBuf,
+    place: Place,
     /// The folder that it is in, to be synced after a change of names.
     folder: Option<File>,
     sync: Sync,
-    /// Length of the file, in bytes.
-    bytes: u64,
     /// The length beyond which it is compacted, in bytes.
     compact_from_bytes: u64,
+    compaction: Option<Compaction>,
+    /// Why the last compaction failed.
+    last_failure: String,
+}
+
+/// A file that only this process writes to, and where it has to be.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Open for reading and appending.
+    pub file: File,
+    /// Behind links.
+    pub path: PathBuf,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// How many names it has.
+    pub names: u64,
 }
 
 impl Journal {
     /// Opens the journal at `path` and reads it, or starts a new one. Errors: the file is in use, is not a
     /// journal, is damaged, cannot be read. It is not touched then.
     pub fn open(path: &Path, sync: Sync) -> anyhow::Result<(Self, Recovery)> {
-        let mut file = open_locked(path)?;
-        let recovery = recover(BufReader::with_capacity(1 << 20, &file))?;
-        // A torn record was never acknowledged.
-        file.set_len(recovery.bytes)?;
-        file.seek(SeekFrom::End(0))?;
-        let path = fs::canonicalize(path)?;
-        let folder = open_folder(&path)?;
+        let (place, recovery) = Place::open(path)?;
+        let folder = unix::open_folder(&place.path)?;
         sync_folder(folder.as_ref())?;
-        let bytes = recovery.bytes;
+        Aside::remove_leftovers(&place.path);
         let mut journal = Self {
-            file,
-            path,
+            place,
             folder,
             sync,
-            bytes,
             compact_from_bytes: 0,
+            compaction: None,
+            last_failure: String::new(),
         };
-        journal.set_compaction(recovery.snapshot_bytes);
-        // What a compaction left when it was killed would only take up space.
-        if is_leftover(&journal.aside()) {
-            let _ = fs::remove_file(journal.aside());
-        }
+        journal.set_compaction(recovery.state_bytes);
         Ok((journal, recovery))
     }
 
     /// Writes the records that stand in `recorder`. Those that were not written must not be acknowledged.
+    /// Errors: they cannot be written or synced, or the file is no longer the one that is found at its path.
     pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
         if recorder.records.is_empty() {
             return Ok(());
         }
-        write_whole(&self.file, &recorder.records).context("cannot write to the journal")?;
+        self.append(&mut recorder.records)?;
         if recorder.must_sync && self.sync == Sync::Batch {
-            self.file.sync_data().context("cannot sync the journal")?;
+            self.place
+                .file
+                .sync_data()
+                .context("cannot sync the journal")?;
+            // Whoever finds this knows that a hole in front of it is no unsynced one.
+            recorder.record_sync();
+            self.append(&mut recorder.records)?;
         }
-        self.bytes += recorder.records.len() as u64;
-        recorder.records.clear();
-        recorder.records.shrink_to(SPARE_BYTES);
         recorder.must_sync = false;
+        self.place.check()
+    }
+
+    fn append(&mut self, records: &mut Vec<u8>) -> anyhow::Result<()> {
+        write_whole(&self.place.file, records).context("cannot write to the journal")?;
+        self.place.bytes += records.len() as u64;
+        records.clear();
+        records.shrink_to(SPARE_BYTES);
         Ok(())
     }
 
-    /// Puts a snapshot in the place of a journal that has grown long. A kill at any point loses nothing. When
-    /// it cannot be done, `Ok` has why: the journal goes on as it is, and it is tried again when it is twice
-    /// as long. Errors: nobody knows what a power loss would leave, so that nothing more may be acknowledged.
-    pub fn compact_if_long(
-        &mut self,
-        service: &mut Service,
-        recorder: &mut Recorder,
-    ) -> anyhow::Result<Option<anyhow::Error>> {
-        if self.bytes <= self.compact_from_bytes {
-            return Ok(None);
-        }
-        self.compact_from_bytes = 2 * self.bytes;
-        let aside = self.aside();
-        let (file, snapshot) = match self.write_aside(&aside, service) {
-            Ok(written) => written,
-            Err(error) => return Ok(Some(error)),
+    /// Goes on with the compaction of a journal that has grown long, as far as that takes no time; to be called
+    /// once a batch, with what has made all records so far. A kill at any point loses nothing. Where it fails,
+    /// `Ok` has a line for people, the journal goes on as it is, and it is tried again when it is half as
+    /// long again. Errors: nobody knows what a power loss would leave, so that nothing more may be acknowledged.
+    pub fn compact_if_long(&mut self, recorder: &Recorder) -> anyhow::Result<Option<String>> {
+        let progress = match self.compaction.take() {
+            Some(compaction) => compaction.go_on(&mut self.place),
+            None if self.place.bytes <= self.compact_from_bytes => return Ok(None),
+            None => Compaction::start(&self.place, recorder.checksum),
         };
-        if let Err(error) = fs::rename(&aside, &self.path) {
-            let _ = fs::remove_file(&aside);
-            return Ok(Some(error.into()));
+        match progress {
+            Ok(Progress::Continues(compaction)) => self.compaction = Some(compaction),
+            Ok(Progress::NotShorter) => self.compact_from_bytes = 2 * self.place.bytes,
+            Ok(Progress::Done { state_bytes }) => {
+                self.set_compaction(state_bytes);
+                self.last_failure.clear();
+                sync_folder(self.folder.as_ref())?;
+                self.place.mark_as_taken();
+            }
+            Err(error) => {
+                self.compact_from_bytes = self.place.bytes + self.place.bytes / 2;
+                let failure = format!("the journal is not compacted: {error:#}");
+                if failure != self.last_failure {
+                    self.last_failure.clone_from(&failure);
+                    return Ok(Some(failure));
+                }
+            }
         }
-        self.file = file;
-        self.bytes = self.file.metadata()?.len();
-        self.set_compaction(self.bytes);
-        *recorder = snapshot;
-        sync_folder(self.folder.as_ref())?;
         Ok(None)
     }
 
-    /// Writes a snapshot beside the journal, ready to take its place.
-    fn write_aside(&self, aside: &Path, service: &mut Service) -> anyhow::Result<(File, Recorder)> {
-        ensure!(
-            is_at(&self.path, &self.file)?,
-            "another file is at its place"
-        );
-        ensure!(
-            !has_others(&self.file)?,
-            "it has more than one name, and only one would be the snapshot's"
-        );
-        if is_leftover(aside) {
-            fs::remove_file(aside)?;
+    fn set_compaction(&mut self, state_bytes: u64) {
+        self.compact_from_bytes = COMPACT_FROM_BYTES.max(COMPACT_FROM_STATES * state_bytes);
+    }
+}
+
+impl Place {
+    /// Opens the file for one process alone, creates it if it is missing, and reads it. What a kill or a power
+    /// loss has left at its end is cut off.
+    pub fn open(path: &Path) -> anyhow::Result<(Self, Recovery)> {
+        let file = open_locked(path, true)?;
+        let recovery = recover(BufReader::with_capacity(1 << 20, &file))?;
+        file.set_len(recovery.bytes)?;
+        let place = Self::of(file, path)?;
+        if recovery.is_partial {
+            place.mark_as_taken();
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(aside)
-            .with_context(|| format!("cannot create {}", aside.display()))?;
-        let mut write = || {
-            file.try_lock()?;
-            file.set_permissions(self.file.metadata()?.permissions())?;
-            let mut snapshot = Recorder::snapshot(service)?;
-            write_whole(&file, &snapshot.records).context("cannot write the snapshot")?;
-            file.sync_all().context("cannot sync the snapshot")?;
-            snapshot.records = Vec::new();
-            snapshot.must_sync = false;
-            Ok(snapshot)
-        };
-        match write() {
-            Ok(snapshot) => Ok((file, snapshot)),
-            Err(error) => {
-                let _ = fs::remove_file(aside);
-                Err(error)
+        Ok((place, recovery))
+    }
+
+    fn of(file: File, path: &Path) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            file,
+            path: fs::canonicalize(path)?,
+            bytes: metadata.len(),
+            names: unix::Identity::of(&metadata).names,
+        })
+    }
+
+    /// Errors: the file was deleted, moved, replaced, cut, written to by somebody else, or has a name more.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        let found = match fs::metadata(&self.path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("the journal was deleted or moved")
             }
+            Err(error) => return Err(error).context("cannot look at the journal"),
+        };
+        let (there, here) = (
+            unix::Identity::of(&found),
+            unix::Identity::of(&self.file.metadata()?),
+        );
+        ensure!(
+            there.file == here.file,
+            "another file has taken the journal's place"
+        );
+        ensure!(
+            there.names <= self.names,
+            "the journal was given a second name (a hard link)"
+        );
+        self.names = there.names;
+        ensure!(
+            found.len() >= self.bytes,
+            "the journal was cut to {} bytes by somebody else",
+            found.len()
+        );
+        ensure!(
+            found.len() == self.bytes,
+            "somebody else has written to the journal"
+        );
+        Ok(())
+    }
+
+    /// Writes the header of a journal over that of a compacted one that has taken its place. When this fails it
+    /// is done by the next node.
+    fn mark_as_taken(&self) {
+        if let Ok(file) = OpenOptions::new().write(true).open(&self.path)
+            && is_at(&self.path, &file).unwrap_or(false)
+        {
+            let _ = (&file).write_all(HEADER.as_bytes());
         }
-    }
-
-    /// Where a snapshot is written before it takes the journal's place.
-    fn aside(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".mapreduce-master-compaction");
-        name.into()
-    }
-
-    fn set_compaction(&mut self, snapshot_bytes: u64) {
-        self.compact_from_bytes = COMPACT_FROM_BYTES.max(COMPACT_FROM_SNAPSHOTS * snapshot_bytes);
     }
 }
 
 /// Like `write_all`, but takes a write that was cut short for what it is: a disk or a limit is full. To try
 /// the rest would kill the node where the limit is on the file's size.
-fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     for piece in bytes.chunks(MAX_WRITE_BYTES) {
         let count = loop {
             match file.write(piece) {
@@ -185,13 +229,12 @@ fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn open_locked(path: &Path) -> anyhow::Result<File> {
+fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
     loop {
         let file = OpenOptions::new()
             .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
+            .append(true)
+            .create(create)
             .open(path)?;
         ensure!(file.metadata()?.is_file(), "it is not a regular file");
         match file.try_lock() {
@@ -199,28 +242,17 @@ fn open_locked(path: &Path) -> anyhow::Result<File> {
             Err(TryLockError::WouldBlock) => bail!("it is in use by another node"),
             Err(TryLockError::Error(error)) => return Err(error).context("cannot lock it"),
         }
-        // The node that had it may have put a snapshot in its place since it was opened here.
+        // The node that had it may have put a compacted one in its place since it was opened here.
         if is_at(path, &file)? {
             return Ok(file);
         }
     }
 }
 
-/// Whether a file is what a compaction leaves when it is killed: a journal, or the beginning of one, that
-/// nobody uses.
-fn is_leftover(path: &Path) -> bool {
-    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
-        return false;
-    }
-    let Ok(file) = File::open(path) else {
-        return false;
-    };
-    let mut header = Vec::new();
-    let is_read = (&file)
-        .take(HEADER.len() as u64)
-        .read_to_end(&mut header)
-        .is_ok();
-    is_read && HEADER.as_bytes().starts_with(&header) && file.try_lock().is_ok()
+/// Whether that file is found at that path.
+pub(super) fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let (there, here) = (fs::metadata(path)?, file.metadata()?);
+    Ok(unix::Identity::of(&there).file == unix::Identity::of(&here).file)
 }
 
 /// Makes names in a folder survive a power loss.
@@ -230,46 +262,22 @@ fn sync_folder(folder: Option<&File>) -> anyhow::Result<()> {
         .context("cannot sync the journal's folder")
 }
 
-/// What is asked of a file that Unix tells, and that on other systems cannot happen to one that is open.
-#[cfg(unix)]
-mod names {
-    use std::fs::{self, File};
-    use std::io;
-    use std::os::unix::fs::MetadataExt as _;
-    use std::path::Path;
-
-    /// The folder of a file, to be synced.
-    pub fn open_folder(path: &Path) -> io::Result<Option<File>> {
-        File::open(path.parent().unwrap_or(Path::new("/"))).map(Some)
+/// Compacts the journal at `path`, which no node may use meanwhile. Errors: as for [`Journal::open`]; the
+/// compacted one cannot be written. The journal stays as it is then.
+pub fn compact_file(path: &Path) -> anyhow::Result<Compacted> {
+    let file = open_locked(path, false)?;
+    let mut place = Place::of(file, path)?;
+    let aside = Aside::create(&place)?;
+    let compacted = compact(
+        BufReader::with_capacity(1 << 20, &place.file),
+        BufWriter::with_capacity(1 << 20, SyncOften::new(aside.file())),
+        place.bytes.saturating_sub(1),
+    )?;
+    if let Compacted::Shorter { .. } = compacted {
+        aside.file().sync_all()?;
+        aside.replace(&mut place)?;
+        sync_folder(unix::open_folder(&place.path)?.as_ref())?;
+        place.mark_as_taken();
     }
-
-    /// Whether that file is found at that path.
-    pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
-        let (there, here) = (fs::metadata(path)?, file.metadata()?);
-        Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
-    }
-
-    /// Whether the file has more than one name.
-    pub fn has_others(file: &File) -> io::Result<bool> {
-        Ok(file.metadata()?.nlink() > 1)
-    }
-}
-
-#[cfg(not(unix))]
-mod names {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    pub fn open_folder(_: &Path) -> io::Result<Option<File>> {
-        Ok(None)
-    }
-
-    pub fn is_at(_: &Path, _: &File) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    pub fn has_others(_: &File) -> io::Result<bool> {
-        Ok(false)
-    }
+    Ok(compacted)
 }

@@ -171,6 +171,10 @@ pub enum LossCause {
 }
 
 impl fmt::Display for Event {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: what the log says of each event"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::WorkerJoined { worker } => write!(f, "worker {} joined", Quoted(worker)),

@@ -29,6 +29,22 @@ impl Master {
         timestamp: i64,
         incarnation: Option<i64>,
     ) -> Result<(), Error> {
+        self.check_incarnation(worker_id, incarnation)?;
+        self.hear(worker_id, timestamp);
+        if let Some(incarnation) = incarnation
+            && self.set_incarnation(worker_id, incarnation)
+        {
+            self.restart_worker(worker_id);
+        }
+        Ok(())
+    }
+
+    /// Errors: 22 for an incarnation smaller than one heard before.
+    pub(super) fn check_incarnation(
+        &self,
+        worker_id: &str,
+        incarnation: Option<i64>,
+    ) -> Result<(), Error> {
         let known = self
             .workers()
             .get(worker_id)
@@ -41,12 +57,6 @@ impl Master {
                 Quoted(worker_id)
             );
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
-        }
-        self.hear(worker_id, timestamp);
-        if let Some(incarnation) = incarnation
-            && self.set_incarnation(worker_id, incarnation)
-        {
-            self.restart_worker(worker_id);
         }
         Ok(())
     }

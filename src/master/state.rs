@@ -38,7 +38,7 @@ impl TaskKey {
     }
 }
 
-/// The master of a cluster: a `HashMap` from worker id to last heartbeat (in [`Workers`]), the jobs with their tasks,
+/// The master of a cluster: a `HashMap` from worker id to last heartbeat (in `Workers`), the jobs with their tasks,
 /// which worker each task is assigned to, and what waits for a worker.
 #[derive(Debug, Default)]
 pub struct Master {

@@ -2,7 +2,7 @@
 
 use super::{Error, ErrorCode, Request};
 use serde::Deserialize;
-use serde::de::value::BytesDeserializer;
+use serde::de::value::{BytesDeserializer, Error as ValueError};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -54,7 +54,7 @@ pub enum Field {
     Unknown,
 }
 
-/// As what a field is read, whatever the message.
+/// What a field is read as, whatever the message.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Text,
@@ -142,8 +142,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads a value as a kind of field. Fails on most others, and on texts with escapes; without a word about what
-/// it found, which nobody would read and which takes far longer to put together.
+/// Reads a value as a kind of field. Fails on most others, and on texts with escapes. The error says nothing of what
+/// was found: nobody would read it, and it takes far longer to put together.
 struct ValueReader(Kind);
 
 impl<'a> DeserializeSeed<'a> for ValueReader {
@@ -194,7 +194,7 @@ impl<'a> Fields<'a> {
     const NONE: Self = Self([None; Field::Unknown as usize]);
 
     /// The field as it came; `null` is a value.
-    fn given(&self, field: Field) -> Option<Value<'a>> {
+    pub(super) fn given(&self, field: Field) -> Option<Value<'a>> {
         self.0[field as usize]
     }
 
@@ -303,9 +303,10 @@ impl<'a> Message<'a> {
         self.fields.0[Field::Src as usize] = src;
     }
 
-    /// Whether the message answers one of ours.
+    /// Whether the message is itself a reply: it has `in_reply_to`, or is an error.
     pub fn is_reply(&self) -> bool {
-        self.fields.is_given(Field::InReplyTo)
+        let kind = self.fields.given(Field::Type).and_then(Value::text);
+        self.fields.is_given(Field::InReplyTo) || kind.is_some_and(|kind| kind == "error")
     }
 
     /// What the reply refers to. Errors: 12 when it is no 64-bit integer.
@@ -321,43 +322,41 @@ impl<'a> Message<'a> {
         Request::read(&self.fields)
     }
 
-    /// Who sent the envelope, as JSON; `None` where `src` is no string.
+    /// Who sent the envelope, as JSON; `None` where `src` is not a string.
     pub fn sender(&self) -> Option<&'a RawValue> {
-        self.fields
-            .given(Field::Src)?
-            .json()
-            .filter(|src| src.get().starts_with('"'))
+        let src = self.fields.given(Field::Src)?.json()?;
+        read_string(src).is_some().then_some(src)
     }
 }
 
 /// Reads a message (protocol, section 2) into `message`, which is [`EMPTY`](Message::EMPTY) before: it is
 /// large, and not moved about. Fails where the text is not one JSON object and nothing else.
 ///
-/// Nearly always each field is read as its kind, which takes 10% less time than to keep all as JSON first and read that
-/// when it is asked for. Where one cannot be, a second reading keeps all as JSON; what it cannot read either is
-/// for `parse_carefully`.
+/// Nearly always each field can be read as its kind, in one pass. Any other JSON object is for `parse_anything`.
 pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
-    for keeps_json in [false, true] {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let reader = MessageReader {
-            message,
-            depth: Depth::Top,
-            keeps_json,
-        };
-        match reader.deserialize(&mut json).and_then(|()| json.end()) {
-            Ok(()) => return Ok(()),
-            Err(_) => *message = Message::EMPTY,
-        }
+    let mut json = serde_json::Deserializer::from_str(text);
+    match read_message(&mut json, message).and_then(|()| json.end()) {
+        Ok(()) => Ok(()),
+        Err(_) => parse_anything(text, message),
     }
-    parse_carefully(text, message)
 }
 
-/// Reads what few messages are like, and yet are owed an answer: envelopes whose body is no object, and keys
-/// that are no text.
-fn parse_carefully<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
-    // What is read as bytes, like the keys below, is not checked for raw control characters; this is.
-    serde_json::from_slice::<&RawValue>(text.as_bytes()).map_err(|_| NotAnObject)?;
+type Json<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
+
+/// Reads a message in one pass, each field as its kind. What was read before an error stays in `message`.
+pub(super) fn read_message<'a>(
+    json: &mut Json<'a>,
+    message: &mut Message<'a>,
+) -> serde_json::Result<()> {
+    let depth = Depth::Top;
+    MessageReader { message, depth }.deserialize(json)
+}
+
+/// Reads a message whose fields are not of their kinds, are strings with escapes, or have keys that are not text; or
+/// whose body is not an object. All of these are owed an answer.
+fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
+    *message = Message::EMPTY;
     let outer = read_fields(text).ok_or(NotAnObject)?;
     let Some(body) = outer.given(Field::Body).and_then(Value::json) else {
         message.fields = outer;
@@ -375,9 +374,7 @@ fn parse_carefully<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), N
 /// Reads the fields of any JSON object; `None` for anything else.
 pub fn read_fields(text: &str) -> Option<Fields<'_>> {
     let mut fields = Fields::NONE;
-    // From bytes, though it is a text: so the compiler keeps this apart from the one pass over a heartbeat, which
-    // costs 6% more when the two share their code.
-    let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
+    let mut json = serde_json::Deserializer::from_str(text);
     FieldsReader(&mut fields).deserialize(&mut json).ok()?;
     json.end().ok()?;
     Some(fields)
@@ -400,8 +397,6 @@ enum Depth {
 struct MessageReader<'m, 'a> {
     message: &'m mut Message<'a>,
     depth: Depth,
-    /// Whether all fields are kept as JSON, whatever they should hold.
-    keeps_json: bool,
 }
 
 impl<'a> DeserializeSeed<'a> for MessageReader<'_, 'a> {
@@ -420,11 +415,7 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self {
-            message,
-            depth,
-            keeps_json,
-        } = self;
+        let Self { message, depth } = self;
         // Whether there are fields besides `src`, which would be the envelope's own if a body follows.
         let mut has_fields = false;
         while let Some(field) = map.next_key::<Field>()? {
@@ -438,7 +429,6 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
                     map.next_value_seed(MessageReader {
                         message,
                         depth: Depth::Body,
-                        keeps_json,
                     })?;
                 }
                 (Depth::Body, Field::Src | Field::Body) | (_, Field::Unknown) => {
@@ -452,8 +442,7 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
                 }
                 (_, field) => {
                     has_fields = true;
-                    let kind = if keeps_json { Kind::Json } else { field.kind() };
-                    let value = map.next_value_seed(ValueReader(kind))?;
+                    let value = map.next_value_seed(ValueReader(field.kind()))?;
                     message.fields.0[field as usize] = Some(value);
                 }
             }
@@ -481,8 +470,8 @@ impl<'a> Visitor<'a> for FieldsReader<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(field) = map.next_key_seed(AnyKey)? {
-            match field {
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            match read_key(key) {
                 Field::Unknown => _ = map.next_value::<IgnoredAny>()?,
                 field => self.0.0[field as usize] = Some(Value::Json(map.next_value()?)),
             }
@@ -491,25 +480,9 @@ impl<'a> Visitor<'a> for FieldsReader<'_, 'a> {
     }
 }
 
-/// Reads a key as bytes: its escapes may be ones that no text has (half of a surrogate pair).
-struct AnyKey;
-
-impl<'a> DeserializeSeed<'a> for AnyKey {
-    type Value = Field;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Field, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for AnyKey {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Field, E> {
-        Field::deserialize(BytesDeserializer::new(key))
-    }
+/// The field that a key names. A key that is not text, for half of a surrogate pair, names none.
+fn read_key(key: &RawValue) -> Field {
+    let key = read_string(key).unwrap_or_default();
+    let key: BytesDeserializer<'_, ValueError> = BytesDeserializer::new(key.as_bytes());
+    Field::deserialize(key).unwrap_or(Field::Unknown)
 }

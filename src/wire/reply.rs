@@ -304,6 +304,14 @@ pub struct Addressing<'a> {
     pub in_reply_to: Option<i64>,
 }
 
+impl Addressing<'_> {
+    /// Of a bare reply that refers to no request.
+    pub const NONE: Self = Self {
+        envelope: None,
+        in_reply_to: None,
+    };
+}
+
 /// What an envelope adds to a reply.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {

@@ -3,6 +3,7 @@
 use super::ErrorCode;
 use super::fields::{Field, Fields, Value, read_fields, read_string};
 use super::{Error, Quoted};
+use crate::nearest::nearest_first;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -276,7 +277,7 @@ impl<'a> Request<'a> {
                 let text = format!(
                     "unknown type {}; known are {}",
                     Quoted(unknown),
-                    TYPES.join(", ")
+                    nearest_first(unknown, &TYPES).join(", ")
                 );
                 return Err(Error::new(ErrorCode::NotSupported, text));
             }

@@ -100,7 +100,7 @@ impl Case {
     ///
     /// * `> ` a line of input. Lines that follow each other are one message, or get no reply but that to the last.
     /// * `>\ ` bytes of input with escapes (`\r`, `\n`, `\t`, `\xff`, `\\`). They end in a newline only if they say so.
-    /// * `< ` a reply to what precedes. In place of a text in it, `"text": "…"` leaves the text open.
+    /// * `< ` a reply to what precedes. A string in it that is `"…"` may be any, until an update fills it in.
     /// * `<` alone: what precedes gets no reply. One or the other must follow every input.
     /// * `! ` a text that is in a line on stderr, in this order. Other lines may come between.
     /// * `$ ` options for the program, in the first line that is not a comment.

@@ -89,6 +89,18 @@ impl Node {
         messages.iter().map(|message| self.ask(message)).collect()
     }
 
+    /// Kills the processes that the node has started. Returns whether there were any.
+    pub fn kill_children(&self) -> bool {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.expect("the node runs, on Linux");
+        for child in children.split_whitespace() {
+            let kill = Command::new("kill").args(["-9", child]).status();
+            kill.expect("there is such a command");
+        }
+        !children.is_empty()
+    }
+
     /// Kills the node with SIGKILL. Returns what it had logged.
     pub fn kill(mut self) -> String {
         self.child.kill().expect("it is our own child");

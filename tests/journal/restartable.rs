@@ -2,7 +2,8 @@
 //!
 //! It does what the node does, but for cutting bytes into messages and for the disk.
 
-use mapreduce_master::journal::{Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::{HEADER, PARTIAL_HEADER, Recorder, recover};
 use mapreduce_master::service::Service;
 use mapreduce_master::wire::{self, Message};
 
@@ -23,8 +24,9 @@ impl Restartable {
     /// A node that is started on a journal, and cuts a torn record off as the real one does.
     pub fn on(mut journal: Vec<u8>) -> Self {
         let recovery = recover(&journal[..]).expect("the journal is whole");
+        let dropped_bytes = recovery.dropped.map_or(0, |dropped| dropped.bytes);
         assert_eq!(
-            recovery.bytes + recovery.torn_bytes,
+            recovery.bytes + dropped_bytes,
             journal.len() as u64,
             "all of the file is accounted for"
         );
@@ -46,11 +48,11 @@ impl Restartable {
         node
     }
 
-    /// Puts a snapshot in the journal's place, as happens when it has grown long. The node goes on running.
+    /// Compacts the journal, as happens when it has grown long, however short it is. The node goes on running.
     pub fn compact(&mut self) {
-        self.recorder = Recorder::snapshot(&mut self.service).expect("the state can be written");
-        self.journal.clear();
-        self.write();
+        if self.journal.len() > HEADER.len() {
+            self.journal = compacted(&self.journal);
+        }
     }
 
     /// The reply to a message, as a line; empty for a message that gets none. Its `msg_id` is checked, and
@@ -93,4 +95,14 @@ pub fn without_msg_id(reply: &str) -> (String, Option<u64>) {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let msg_id = rest[..digits].parse().expect("a msg_id is a number");
     (format!("{before}{}", &rest[digits..]), Some(msg_id))
+}
+
+/// A journal after a compaction.
+pub fn compacted(journal: &[u8]) -> Vec<u8> {
+    let mut compacted = Vec::new();
+    compact(journal, &mut compacted, u64::MAX).expect("the journal is whole");
+    let header = &mut compacted[..HEADER.len()];
+    assert_eq!(header, PARTIAL_HEADER.as_bytes());
+    header.copy_from_slice(HEADER.as_bytes());
+    compacted
 }

@@ -2,7 +2,8 @@
 //!
 //! It writes a journal, kept in memory here. When it is killed, nothing but that is left of it.
 
-use mapreduce_master::journal::{Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::recover;
 use mapreduce_master::node::Node;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -59,15 +60,18 @@ impl Master {
         Some(())
     }
 
-    /// Is killed and started again, from a snapshot of what the journal says if it `compacts`.
+    /// Is killed and started again, on a compacted journal if it `compacts`.
     pub fn restart(&mut self, compacts: bool) -> Option<()> {
         *self = Self::start(std::mem::take(&mut self.journal))?;
         if compacts {
-            let mut recovery = recover(&self.journal[..]).ok()?;
-            let snapshot = catch_unwind(AssertUnwindSafe(|| {
-                Recorder::snapshot(&mut recovery.service)
-            }));
-            *self = Self::start(snapshot.ok()?.ok()?.records)?;
+            let mut compacted = Vec::new();
+            let journal = &self.journal[..];
+            catch_unwind(AssertUnwindSafe(|| {
+                compact(journal, &mut compacted, u64::MAX)
+            }))
+            .ok()?
+            .ok()?;
+            *self = Self::start(compacted)?;
         }
         Some(())
     }

@@ -5,6 +5,7 @@ use super::tasks::{Task, TaskState, Work};
 use super::workers::WorkerId;
 use super::{JobKey, TaskKey};
 use crate::wire::{JobCounts, JobOptions, TaskCounts};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -66,7 +67,8 @@ pub struct Job {
 }
 
 /// What a worker has reported lately on its attempts of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Conduct {
     /// How many of the last attempts failed, in a row.
     pub failures: u64,

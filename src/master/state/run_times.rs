@@ -101,7 +101,7 @@ mod tests {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let random = (state >> 33) as usize;
-            if random % 3 == 0 && !list.is_empty() {
+            if random.is_multiple_of(3) && !list.is_empty() {
                 run_times.remove(list.swap_remove(random / 3 % list.len()));
             } else {
                 let time = (random % 20) as i128 - 5;

@@ -79,7 +79,8 @@ impl TaskState {
 }
 
 /// One run of a task by one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attempt {
     pub number: u64,
     pub worker: WorkerId,
@@ -147,7 +148,8 @@ pub struct Troubles {
 }
 
 /// An attempt that went wrong, or whose output was lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct History {
     pub attempt: u64,
     pub worker: WorkerId,

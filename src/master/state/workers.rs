@@ -2,6 +2,7 @@
 
 use super::jobs::Lane;
 use super::{JobKey, TaskKey};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -9,7 +10,8 @@ use std::rc::Rc;
 pub type WorkerId = Rc<str>;
 
 /// A known worker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Worker {
     /// Place in the order in which workers became known.
     pub joined: u64,
@@ -162,11 +164,10 @@ impl Workers {
         is_new
     }
 
-    fn add(&mut self, id: &str, worker: Worker) {
-        let joined = self.joined;
+    fn add(&mut self, id: &str, mut worker: Worker) {
+        worker.joined = self.joined;
         self.joined += 1;
-        self.known
-            .insert(self.shared_id(id), Worker { joined, ..worker });
+        self.known.insert(self.shared_id(id), worker);
     }
 
     /// Notes that a known worker has sent a `request_task`.

@@ -10,10 +10,10 @@ use std::time::Duration;
 const FEW: usize = 1_000;
 const TIMES: usize = 5;
 
-/// No worker has been silent for so long.
+/// Longer than any worker was silent.
 const LONG_MS: usize = 1_000_000_000;
 
-/// Five heartbeats of each worker, and the memory that they need.
+/// Five heartbeats of each worker, and the memory per worker.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
     let mut peak = None;
@@ -108,7 +108,7 @@ pub fn checks(bench: &Bench) -> io::Result<Vec<Row>> {
     let mut answer = Session::start(baseline("answer")?.arg(&reply))?;
     let mut serialize = Session::start(baseline("serialize")?.arg(&reply))?;
     let rounds = Rounds::run(bench.rounds(), || {
-        // Heard again, all of them can fail again.
+        // Heartbeats make the workers healthy, so that all of them can fail again.
         session.exchange(&all, "heartbeat_ok")?;
         Ok([
             session.exchange(&check, "\"failed_workers\": [\"w")?,
