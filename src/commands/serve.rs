@@ -8,6 +8,7 @@ use mapreduce_master::journal::{Recorder, Recovery};
 use mapreduce_master::nearest::nearest;
 use mapreduce_master::node::{self, Node};
 use mapreduce_master::service::Service;
+use mapreduce_master::streams::{Log, Waiting};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
@@ -85,15 +86,17 @@ impl Command for Serve {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let (mut node, journal) = self.start()?;
+        let mut log = Log::start(io::stderr()).context("cannot start the thread of the log")?;
+        let (mut node, journal) = self.start(&mut log)?;
         if self.strict {
             node = node.strict();
         }
         if io::stdin().is_terminal() && !self.quiet {
-            let _ = writeln!(io::stderr(), "{TERMINAL_HINT}");
+            let _ = writeln!(log, "{TERMINAL_HINT}");
         }
-        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, io::stdin().lock());
-        let outcome = node::run_node(&mut node, journal, input, io::stdout().lock(), io::stderr());
+        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, Waiting(io::stdin().lock()));
+        let output = Waiting(io::stdout().lock());
+        let outcome = node::run_node(&mut node, journal, input, output, log);
         // A large cluster takes long to free piece by piece, and the process is about to end.
         std::mem::forget(node);
         outcome
@@ -105,7 +108,7 @@ const TERMINAL_HINT: &str = "mapreduce-master: reading JSON messages from stdin,
 
 impl Serve {
     /// The node as it is before it reads anything, and its journal.
-    fn start(&self) -> anyhow::Result<(Node, Option<Journal>)> {
+    fn start(&self, log: &mut Log) -> anyhow::Result<(Node, Option<Journal>)> {
         let restored = match &self.restore {
             None => None,
             Some(_) if self.journal.as_deref().is_some_and(is_not_empty) => {
@@ -122,7 +125,7 @@ impl Serve {
         let started = Instant::now();
         let (journal, mut recovery) = Journal::open(path, self.sync, self.compact_from_bytes)
             .with_context(|| format!("journal {}", path.display()))?;
-        log_recovery(&recovery, started.elapsed(), self.quiet);
+        log_recovery(log, &recovery, started.elapsed(), self.quiet);
         if let Some(service) = restored {
             recovery.recorder = Recorder::starting_with(&service)?;
             recovery.service = service;
@@ -155,9 +158,8 @@ fn unexpected(operand: &OsStr) -> UsageError {
     })
 }
 
-/// Says in a line each what was dropped and what was recovered.
-fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
-    let mut log = Vec::new();
+/// Logs what was dropped and what was recovered, a line each.
+fn log_recovery(log: &mut Log, recovery: &Recovery, elapsed: Duration, quiet: bool) {
     if let Some(dropped) = recovery.dropped {
         let _ = writeln!(log, "journal: {dropped}");
     }
@@ -173,5 +175,4 @@ fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
             "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
         );
     }
-    let _ = io::stderr().write_all(&log);
 }

@@ -100,6 +100,17 @@ impl Witness {
         }
     }
 
+    /// Has a conversation with a new master, up to the first law that is broken.
+    pub fn have(conversation: &[Input], with_oracle: bool) -> (Self, Option<Violation>) {
+        let mut witness = Self::new(with_oracle);
+        for input in conversation {
+            if let Err(violation) = witness.say(input.clone()) {
+                return (witness, Some(violation));
+            }
+        }
+        (witness, None)
+    }
+
     /// What was seen of the master last.
     pub fn seen(&self) -> &Snapshot {
         &self.seen

@@ -85,7 +85,7 @@ def line_range(piece: Piece) -> Piece:
         return name, *data.line_range(file, start, end)
 
 
-def make_job(options: argparse.Namespace, job_id: str, partitions: int) -> Job:
+def make_job(options: argparse.Namespace, job_id: str, maps: int, partitions: int) -> Job:
     """Returns the job with the user's module. Raises Unusable where Python refuses it."""
     path = str(Path(options.module).resolve())
     try:
@@ -95,7 +95,8 @@ def make_job(options: argparse.Namespace, job_id: str, partitions: int) -> Job:
     check = subprocess.run([sys.executable, str(TASK), "--check", path], stdin=subprocess.DEVNULL, stdout=2)
     if check.returncode:
         raise Unusable(f"{options.module} cannot be used")
-    return Job(source, path, partitions, options.memory_mb << 20, map_id(job_id, 0) if options.fail_map else None)
+    fail_once = map_id(job_id, maps - 1) if options.fail_map else None
+    return Job(source, path, partitions, options.memory_mb << 20, fail_once)
 
 
 def new_job_id(module: str) -> str:

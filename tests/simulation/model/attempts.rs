@@ -29,7 +29,6 @@ impl Model {
             worker: worker_id.to_string(),
             born: usize::try_from(born).unwrap(),
             fetched: false,
-            reported: false,
             fetched_at: None,
             fetched_since_recovery: false,
             runs_from: None,
@@ -51,9 +50,9 @@ impl Model {
         // "but for those on a worker on which the task had failed before, however long ago, while another worker could take
         // it"
         let had_failed_there = self.tasks[t]
-            .attempts
+            .given_to(&worker_id)
             .iter()
-            .any(|attempt| attempt.worker == worker_id && attempt.has_failed());
+            .any(|attempt| attempt.has_failed());
         let counted = !(had_failed_there && self.another_could_take(t, &worker_id));
         self.hit(match (timed_out, counted) {
             (true, true) => "time-out",

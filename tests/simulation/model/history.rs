@@ -48,14 +48,16 @@ impl Task {
 
     /// "An attempt that ended before its worker fetched it was never heard of by anyone: it is forgotten, but for its
     /// number, as soon as the task has a newer one"
-    /// CHOICE: one that its worker reported on, fetched or not, was heard of.
+    /// CHOICE: not while it is the winner, which it can be if its worker knew its number.
     pub(super) fn remembered(&self) -> Vec<&Attempt> {
         let newest = self.attempts.last().map(|attempt| attempt.number);
         self.attempts
             .iter()
             .filter(|attempt| {
-                let was_heard_of = attempt.fetched || attempt.reported;
-                attempt.ended.is_none() || was_heard_of || Some(attempt.number) == newest
+                let wins = self
+                    .winner()
+                    .is_some_and(|winner| winner.attempt == attempt.number);
+                wins || attempt.ended.is_none() || attempt.fetched || Some(attempt.number) == newest
             })
             .collect()
     }

@@ -10,7 +10,8 @@ impl Model {
             // "the healthy workers that were heard from since the recovery before become untimed (section 5). Workers not
             // heard from since then get no new grace […]; failed workers stay failed."
             if worker.heard_since_recovery && !worker.failed {
-                worker.heard_before = worker.heard_before.max(worker.last_heartbeat.take());
+                // CHOICE: its last heartbeat is still known.
+                worker.untimed = true;
                 self.hit("recovery: untimed");
             } else if !worker.failed {
                 self.hit("recovery: no new grace");
