@@ -46,11 +46,10 @@ pub fn run_node(
         let mut has_more = true;
         while has_more {
             has_more = node.answer_some();
-            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
-                journal.write(recorder)?;
-                if let Some(failure) = journal.compact_if_long(recorder)? {
-                    let _ = writeln!(node.log, "{failure}");
-                }
+            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder)
+                && let Some(failure) = journal.write(recorder)?
+            {
+                let _ = writeln!(node.log, "{failure}");
             }
             // The log is for people: if they cannot read it, the cluster still has to run.
             let _ = log.write_all(&node.log).and_then(|()| log.flush());

@@ -3,7 +3,7 @@
 use super::arguments::{Arguments, Opt, Syntax, UsageError, quoted};
 use super::{Command, SUBCOMMANDS};
 use anyhow::Context as _;
-use mapreduce_master::journal::file::{Journal, Sync};
+use mapreduce_master::journal::file::{COMPACT_FROM_BYTES, Journal, Sync};
 use mapreduce_master::journal::{Recorder, Recovery};
 use mapreduce_master::nearest::nearest;
 use mapreduce_master::node::{self, Node};
@@ -22,6 +22,8 @@ pub struct Serve {
     restore: Option<PathBuf>,
     journal: Option<PathBuf>,
     sync: Sync,
+    /// The length from which the journal is compacted, in bytes.
+    compact_from_bytes: u64,
 }
 
 impl Command for Serve {
@@ -32,6 +34,7 @@ impl Command for Serve {
             Opt::value("--restore"),
             Opt::value("--journal"),
             Opt::value("--journal-sync"),
+            Opt::value("--journal-compact-from"),
         ],
         // It takes none, and says better than others could what to do with one.
         operands: &["FILE"],
@@ -54,12 +57,31 @@ impl Command for Serve {
                 return Err(UsageError::new(problem));
             }
         };
+        let compact_from_bytes = match arguments.value("--journal-compact-from") {
+            None => COMPACT_FROM_BYTES,
+            Some(_) if journal.is_none() => {
+                return Err(UsageError::new(
+                    "--journal-compact-from needs --journal FILE",
+                ));
+            }
+            Some(value) => {
+                let bytes = value.to_str().and_then(|value| value.parse().ok());
+                let problem = || {
+                    format!(
+                        "--journal-compact-from is a count of bytes, not {}",
+                        quoted(&value)
+                    )
+                };
+                bytes.ok_or_else(|| UsageError::new(problem()))?
+            }
+        };
         Ok(Self {
             quiet: arguments.flag("--quiet"),
             strict: arguments.flag("--strict"),
             restore: arguments.value("--restore").map(PathBuf::from),
             journal,
             sync,
+            compact_from_bytes,
         })
     }
 
@@ -101,7 +123,7 @@ impl Serve {
             return Ok((Node::with(restored.unwrap_or_default(), self.quiet), None));
         };
         let started = Instant::now();
-        let (journal, mut recovery) = Journal::open(path, self.sync)
+        let (journal, mut recovery) = Journal::open(path, self.sync, self.compact_from_bytes)
             .with_context(|| format!("journal {}", path.display()))?;
         log_recovery(log, &recovery, started.elapsed(), self.quiet);
         if let Some(service) = restored {
