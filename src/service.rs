@@ -17,7 +17,7 @@ pub struct Service {
     pub master: Master,
     /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
     pub checks_senders: bool,
-    /// What people should know of the last message.
+    /// What the log should say about the last message, besides its events.
     pub notice: Option<&'static str>,
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Unanswered {
 }
 
 impl Service {
-    /// Answers a message and appends the reply to `replies`, as one line. Returns what it has changed.
+    /// Answers a message: appends the reply to `replies`, as one line, and returns what the request has changed.
     pub fn answer(
         &mut self,
         message: &Message<'_>,
