@@ -302,6 +302,25 @@ fn a_compaction_without_a_free_name_is_not_done() {
     );
 }
 
+/// A journal may have a name to which nothing can be added.
+#[test]
+fn a_journal_whose_name_is_as_long_as_can_be_grows() {
+    let folder = Folder::new("long-name");
+    let path = folder.file(&"j".repeat(250));
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    while length(&path) < 3 * LIMIT {
+        start_compaction(&mut node);
+    }
+    let log = node.kill();
+    assert_eq!(
+        log.matches("not compacted: cannot create ").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
 /// Of a compaction that was killed with the node. What is beside it is gone, unless a node uses it.
 #[test]
 fn what_a_killed_compaction_has_left_is_removed() {
