@@ -193,14 +193,16 @@ class Cluster:
             assert subject == bus.REPLIES + sender, f"reply {k} is for {subject}"
 
     async def read(self, js, stream: str, count: int) -> list[tuple[str, bytes]]:
-        messages = []
-        if count:
-            subscription = await js.subscribe("mapreduce.>", stream=stream, ordered_consumer=True,
-                                              pending_msgs_limit=0, pending_bytes_limit=0)  # fmt: skip
-            async for message in subscription.messages:
+        messages: list[tuple[str, bytes]] = []
+        subscription = await js.subscribe(
+            "mapreduce.>", stream=stream, ordered_consumer=True, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        while len(messages) < count:
+            message = await subscription.next_msg(30)
+            k = int(message.reply.split(".")[5])
+            assert k <= len(messages) + 1, f"message {k} of {stream} came where {len(messages) + 1} is next"
+            if k == len(messages) + 1:  # A consumer that was made again may start too early.
                 messages.append((message.subject, message.data))
-                if len(messages) == count:
-                    break
         return messages
 
     def check_nobody_healthy_failed(self) -> None:

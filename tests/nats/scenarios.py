@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import namespaces
-from cluster import HOST, KIT, Cluster, NatsError, bus, is_up, write_text
+from cluster import HOST, KIT, Cluster, bus, is_up, write_text
 
 CHAOS_S = 30
 
@@ -245,10 +245,11 @@ async def security(cluster: Cluster) -> None:
         options.nats = f"tls://{stranger}:wrong@{HOST}:{cluster.ports[0]}"
         options.password_file = None
         try:
-            await asyncio.wait_for(bus.connect(options, stranger), 2)
+            await bus.connect(options, stranger)
+        except SystemExit as error:
+            assert "do not take this user" in str(error), error
+        else:
             raise AssertionError(f"{stranger} came in without a password")
-        except (NatsError, asyncio.TimeoutError):
-            pass
 
     for user in "w1", "w2", "monitor", "submitter", "replica":
         connection = await bus.connect(cluster.options(user), user)
