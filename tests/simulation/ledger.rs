@@ -3,7 +3,7 @@
 
 use super::snapshot::{Snapshot, TaskState, TaskView, texts};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub struct Ledger {
@@ -16,6 +16,8 @@ pub struct Ledger {
     pub line: Vec<String>,
     /// The stragglers whose backup waits, first detected first.
     pub backups: Vec<String>,
+    /// Every attempt that was ever handed out, by the id of the task and its number: to whom, and for which job.
+    pub handed_out: BTreeMap<(String, i64), (String, usize)>,
     /// Attempts of tasks that were removed with their jobs.
     pub attempts_removed: i64,
     pub ever_a_job: bool,
@@ -23,6 +25,7 @@ pub struct Ledger {
     last_check_failures: LastCheck,
     last_check_stragglers: LastCheck,
     assignments: usize,
+    serials: usize,
 }
 
 /// What decides whether a check is old.
@@ -52,6 +55,8 @@ pub struct Worker {
     pub untimed: bool,
     pub failed: bool,
     heard_since_recovery: bool,
+    /// Whether it has asked for a task since it last failed by a check.
+    pub has_asked: bool,
     incarnation: Option<i64>,
 }
 
@@ -64,7 +69,6 @@ pub struct Job {
     pub max_skipped: i64,
     /// Who failed an attempt of it, and has not completed one since.
     pub failed_by: BTreeSet<String>,
-    pub task_timeout_ms: Option<i64>,
     /// The optional fields about placement and time-outs, as submitted.
     others: [Value; 3],
     /// The tasks as submitted.
@@ -74,6 +78,8 @@ pub struct Job {
 pub struct Task {
     pub id: String,
     pub job_id: String,
+    /// How many tasks there were before it, those removed included.
+    pub serial: usize,
     /// Nothing for a reduce.
     pub chunk: Option<Value>,
     pub partition: usize,
@@ -168,7 +174,6 @@ impl Job {
             max_losses: number("max_losses", 16),
             max_skipped: number("max_skipped", 0),
             failed_by: BTreeSet::new(),
-            task_timeout_ms: request["task_timeout_ms"].as_i64(),
             others: ["max_worker_failures", "avoid_ms", "task_timeout_ms"]
                 .map(|name| request[name].clone()),
             tasks: request["tasks"].clone(),
@@ -262,6 +267,22 @@ impl Ledger {
         }
     }
 
+    fn add_task(&mut self, id: String, job_id: String, chunk: Option<Value>, partition: usize) {
+        self.serials += 1;
+        self.tasks.push(Task {
+            id,
+            job_id,
+            serial: self.serials,
+            chunk,
+            partition,
+            first_number: self.highest_removed_attempt + 1,
+            attempts: vec![],
+            history: BTreeSet::new(),
+            failed_on: BTreeSet::new(),
+            completed_at: 0,
+        });
+    }
+
     fn learn_job(&mut self, request: &Value) {
         let job = Job::read(request);
         if self.job(&job.id).is_some() {
@@ -272,17 +293,7 @@ impl Ledger {
         let reduces = (0..job.partitions).map(|n| (format!("{}-reduce-{n}", job.id), None, n));
         for (id, chunk, partition) in maps.chain(reduces) {
             let job_id = job.id.clone();
-            self.tasks.push(Task {
-                id,
-                job_id,
-                chunk,
-                partition,
-                first_number: self.highest_removed_attempt + 1,
-                attempts: vec![],
-                history: BTreeSet::new(),
-                failed_on: BTreeSet::new(),
-                completed_at: 0,
-            });
+            self.add_task(id, job_id, chunk, partition);
         }
         self.jobs.push(job);
         self.ever_a_job = true;
@@ -293,17 +304,8 @@ impl Ledger {
             self.jobs.push(Job::of_tasks_taken_in());
         }
         self.ever_a_job = true;
-        self.tasks.push(Task {
-            id: text(task, "id"),
-            job_id: String::new(),
-            chunk: Some(task["chunk"].clone()),
-            partition: 0,
-            first_number: self.highest_removed_attempt + 1,
-            attempts: vec![],
-            history: BTreeSet::new(),
-            failed_on: BTreeSet::new(),
-            completed_at: 0,
-        });
+        let chunk = Some(task["chunk"].clone());
+        self.add_task(text(task, "id"), String::new(), chunk, 0);
         let id = text(task, "id");
         self.assign(&id, failed_worker, None);
         if let Some(first) = self
@@ -312,6 +314,9 @@ impl Ledger {
             .and_then(|task| task.attempts.first_mut())
         {
             first.fetched = true;
+        }
+        if let Some(task) = self.task_mut(&id) {
+            task.history.insert(failed_worker.to_owned());
         }
     }
 
@@ -345,6 +350,10 @@ impl Ledger {
             }
             "request_task" => {
                 self.hear(request);
+                let id = text(request, "worker_id");
+                if let Some(worker) = self.workers.iter_mut().find(|it| it.id == id) {
+                    worker.has_asked = true;
+                }
                 self.learn_assignment(
                     &text(request, "worker_id"),
                     &request["timestamp"],
@@ -378,6 +387,7 @@ impl Ledger {
         }
         self.learn_history(before, after);
         self.learn_lines(request, before, after);
+        self.forget_silent(request, reply);
     }
 
     /// Whoever held an attempt and holds it no more without a result has a history of the task; so has whoever held
@@ -434,6 +444,7 @@ impl Ledger {
             if failed.contains(&worker.id) {
                 if !worker.failed {
                     worker.incarnation = None;
+                    worker.has_asked = false;
                 }
                 worker.failed = true;
             } else if is_old {
@@ -448,13 +459,20 @@ impl Ledger {
                 worker.untimed = false;
             }
         }
-        let Some(remove_after_ms) = number("remove_after_ms") else {
+    }
+
+    /// Forgets the workers that a check reports, and that have been silent for longer than it says.
+    fn forget_silent(&mut self, request: &Value, reply: &Value) {
+        let number = |name: &str| request[name].as_i64();
+        let (Some(now), Some(remove_after_ms)) = (number("now"), number("remove_after_ms")) else {
             return;
         };
-        self.workers.retain(|worker| {
+        let failed = texts(&reply["failed_workers"]).unwrap_or_default();
+        let is_forgotten = |worker: &Worker| {
             let silence = worker.last_heartbeat.map(|last| difference(now, last));
-            !failed.contains(&worker.id) || silence <= Some(i128::from(remove_after_ms))
-        });
+            failed.contains(&worker.id) && silence > Some(i128::from(remove_after_ms))
+        };
+        self.workers.retain(|worker| !is_forgotten(worker));
     }
 
     /// From when on live attempts run, if a check that is not old sees them.
@@ -549,6 +567,7 @@ impl Ledger {
                 untimed: true,
                 failed: false,
                 heard_since_recovery: false,
+                has_asked: false,
                 incarnation: None,
             });
         }
@@ -559,6 +578,10 @@ impl Ledger {
             return;
         };
         let number = handed["attempt"].as_i64();
+        if let (Some(number), Some(serial)) = (number, self.task(id).map(|task| task.serial)) {
+            self.handed_out
+                .insert((id.to_owned(), number), (worker.to_owned(), serial));
+        }
         let Some(task) = self.task_mut(id) else {
             return;
         };
@@ -605,6 +628,7 @@ impl Ledger {
             let listed = listed
                 .and_then(|listed| listed.iter().position(|input| input["task_id"] == *task.id));
             came.push(match seen(before, &task.id) {
+                _ if request["type"] == "check_stragglers" => (0, false, &task.id),
                 _ if request["type"] == "fail_task" => {
                     (listed.unwrap_or(usize::MAX), false, &task.id)
                 }

@@ -149,6 +149,19 @@ pub fn nothing_is_handed_out_twice(step: &Step) -> Verdict {
     })
 }
 
+/// Not even of two jobs that have the same tasks, one after the other: a late report is never taken for another's.
+pub fn an_attempt_number_means_one_attempt(step: &Step) -> Verdict {
+    let Some((id, number)) = handed(step) else {
+        return Ok(());
+    };
+    let serial = step.ledger.task(id).map(|task| task.serial);
+    let now = (step.says("worker_id"), serial.unwrap_or_default());
+    let earlier = step.ledger.handed_out.get(&(id.to_owned(), number));
+    require(earlier.is_none_or(|earlier| *earlier == now), || {
+        format!("attempt {number} of {id:?} was another one before: {earlier:?}, not {now:?}")
+    })
+}
+
 pub fn a_task_is_handed_out_as_it_was_submitted(step: &Step) -> Verdict {
     let given = &step.reply["task"];
     let Some((id, _)) = handed(step) else {
@@ -210,7 +223,7 @@ pub fn cancelled_iff_no_result_could_be_accepted(step: &Step) -> Verdict {
     }
     let worker = step.says("worker_id");
     let is_in_vain = |id: &String| {
-        let (Some(task), Some(seen)) = (step.ledger.task(id), step.before(id)) else {
+        let (Some(task), Some(seen)) = (step.ledger.task(id), step.after(id)) else {
             return true;
         };
         // By this very request, it may be given one.
@@ -240,7 +253,7 @@ pub fn done_iff_no_job_is_unfinished(step: &Step) -> Verdict {
     if !step.did("request_task") || step.reply["type"] != "no_task" {
         return Ok(());
     }
-    let is_done = step.ledger.ever_a_job && !step.before.jobs.values().any(|job| job.is_running());
+    let is_done = step.ledger.ever_a_job && !step.after.jobs.values().any(|job| job.is_running());
     require(step.reply["done"] == is_done, || {
         format!("done is {is_done}")
     })

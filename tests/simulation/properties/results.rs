@@ -166,3 +166,37 @@ pub fn a_reported_output_is_lost_once(step: &Step) -> Verdict {
     }
     Ok(())
 }
+
+/// A worker that fails a task again and again, which others could run, brings it no nearer to its limit.
+pub fn one_bad_worker_never_fails_a_job(step: &Step) -> Verdict {
+    let Some(task) = reported(step).filter(|_| is_failure(step)) else {
+        return Ok(());
+    };
+    let (Some(job), Some(before)) = (step.ledger.job(&task.job_id), step.before(&task.id)) else {
+        return Ok(());
+    };
+    let bad = step.says("worker_id");
+    let could_take = |other: &super::super::ledger::Worker| {
+        other.id != bad
+            && !other.failed
+            && other.has_asked
+            && !job.failed_by.contains(&other.id)
+            && !task.history.contains(&other.id)
+            && !before.workers.contains(&other.id)
+    };
+    let is_repeated = task.failed_on.contains(&bad) && before.failures < job.max_failures;
+    let is_somebody_there = step.ledger.workers.iter().any(could_take);
+    let has_failed = step
+        .after(&task.id)
+        .is_some_and(|after| after.state.is_given_up());
+    let by_losses = before.losses >= job.max_losses;
+    require(
+        !(is_repeated && is_somebody_there && has_failed) || by_losses,
+        || {
+            format!(
+                "{bad:?} fails {:?} again, others could run it, and it is given up",
+                task.id
+            )
+        },
+    )
+}

@@ -119,11 +119,16 @@ pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
     let taken_in = step.ledger.tasks.len() - step.tasks().count();
     let mut lost = i64::try_from(taken_in).unwrap_or(i64::MAX);
     let mut withdrawn = 0;
+    // What it held is lost, whatever it is handed by the same message.
+    let restarted = step
+        .ledger
+        .is_restart(step.request)
+        .then(|| step.says("worker_id"));
     for (task, before, after) in step.tasks() {
         let gone: Vec<&String> = before
             .workers
             .iter()
-            .filter(|worker| !after.workers.contains(worker))
+            .filter(|worker| !after.workers.contains(worker) || restarted.as_ref() == Some(worker))
             .collect();
         let was_fetched = |worker: &&&String| {
             task.last_given_to(worker)
