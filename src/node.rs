@@ -5,7 +5,7 @@ mod drop_log;
 use crate::framing::{Dropped, Frame, Framer, Reason};
 use crate::journal::file::Journal;
 use crate::journal::{Recorder, Recovery};
-use crate::master::Events;
+use crate::master::{Events, Keep};
 use crate::service::Service;
 use crate::wire::{self, Error, ErrorCode, Message, Origin, Reply};
 use anyhow::Context as _;
@@ -46,11 +46,10 @@ pub fn run_node(
         let mut has_more = true;
         while has_more {
             has_more = node.answer_some();
-            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
-                journal.write(recorder)?;
-                if let Some(failure) = journal.compact_if_long(recorder)? {
-                    let _ = writeln!(node.log, "{failure}");
-                }
+            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder)
+                && let Some(failure) = journal.write(recorder)?
+            {
+                let _ = writeln!(node.log, "{failure}");
             }
             // The log is for people: if they cannot read it, the cluster still has to run.
             let _ = log.write_all(&node.log).and_then(|()| log.flush());
@@ -107,7 +106,10 @@ impl Node {
     }
 
     /// A node that knows something already.
-    pub fn with(service: Service, quiet: bool) -> Self {
+    pub fn with(mut service: Service, quiet: bool) -> Self {
+        if quiet {
+            service.master.events_mut().keep(Keep::Nothing);
+        }
         Self {
             framer: Framer::default(),
             service,
@@ -156,7 +158,7 @@ impl Node {
     /// Answers the messages that are there in full, until there are many bytes of replies. Returns whether
     /// there may be more to answer.
     pub fn answer_some(&mut self) -> bool {
-        while self.replies.len() < MANY_REPLY_BYTES {
+        while self.replies.len() < MANY_REPLY_BYTES && self.log.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
                 None => {
                     if self.has_ended {
@@ -250,7 +252,8 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
 /// The reply to a line that is not answered, where every line must be: a bare error.
 fn refuse(replies: &mut Vec<u8>, text: String) {
     let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
-    wire::write(&reply, wire::Addressing::NONE, replies);
+    // It is short: the text of a fault is.
+    let _ = wire::write(&reply, wire::Addressing::NONE, usize::MAX, replies);
 }
 
 fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {

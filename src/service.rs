@@ -1,9 +1,9 @@
 //! Who answers a message: the master, and the name under which its node is addressed (protocol, section 2).
 
-use crate::master::{self, Corrupt, Master};
+use crate::master::{self, Corrupt, Event, Master};
 use crate::wire::{
-    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, Message, Quoted, Reply, Request,
-    json_string,
+    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, MAX_REPLY_BYTES, Message,
+    Quoted, Reply, Request, json_string,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -85,7 +85,14 @@ impl Service {
         };
         let is_init = matches!(request, Ok(Request::Init { .. }));
         let reply = match request {
-            Ok(Request::Init { node_id }) => self.address.init(&node_id, message),
+            Ok(Request::Init { node_id }) => {
+                let reply = self.address.init(&node_id, message);
+                if matches!(&reply, Err(error) if error.code == ErrorCode::PreconditionFailed) {
+                    let node_id = node_id.as_ref().into();
+                    (self.master.events_mut()).push(|| Event::SecondName { node_id });
+                }
+                reply
+            }
             Ok(Request::Snapshot) => {
                 let (address, master) = (self.address.after_reply(message), &self.master);
                 Ok(Reply::SnapshotOk {
@@ -113,8 +120,13 @@ impl Service {
             envelope,
             in_reply_to,
         };
-        if let Some(replies) = replies {
-            wire::write(&reply, addressing, replies);
+        if let Some(replies) = replies
+            && wire::write(&reply, addressing, MAX_REPLY_BYTES, replies).is_err()
+        {
+            // As if the reply were lost on its way: what the request did is done.
+            let text = format!("the reply would be longer than {MAX_REPLY_BYTES} bytes");
+            let error = Reply::from(Error::new(ErrorCode::PreconditionFailed, text));
+            let _ = wire::write(&error, addressing, usize::MAX, replies);
         }
         drop(reply);
         Ok(match (is_error, is_init) {

@@ -22,6 +22,8 @@ mod kills;
 mod limits;
 #[path = "journal/node.rs"]
 mod node;
+#[path = "journal/power_loss.rs"]
+mod power_loss;
 #[path = "cluster/random.rs"]
 mod random;
 #[path = "journal/refused.rs"]

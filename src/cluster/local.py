@@ -167,8 +167,8 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
     sizes = submission.input_sizes(options.inputs)
     partitions = options.reduces or options.workers
     job_id = submission.new_job_id(options.module)
-    submission.make_job(options, job_id, partitions).save(folder / job_id)
     tasks = submission.chunks(sizes, options.workers, options.chunk_mb)
+    submission.make_job(options, job_id, len(tasks), partitions).save(folder / job_id)
     master = Path(options.master).resolve() if options.master else build_master()
 
     show = Progress(options.quiet)

@@ -81,7 +81,7 @@ class Replica:
                 for work in self.feed(), self.hear(), self.publish():
                     group.create_task(work)
         except* Ended as errors:
-            raise errors.exceptions[0]
+            raise errors.exceptions[0] from None
         finally:
             if self.master and self.master.returncode is None:
                 self.master.kill()
@@ -105,8 +105,7 @@ class Replica:
             self.master = await asyncio.create_subprocess_exec(
                 *command, stdin=pipe, stdout=pipe, limit=1 << 30, start_new_session=True
             )
-            # It has read the state when it answers.
-            self.master.stdin.write(b"null\n")
+            self.master.stdin.write(b'{"type": "status"}\n')  # It has read the state when it answers.
             if not await self.master.stdout.readline():
                 raise Ended("the master did not start")
         self.say(f"starts after message {self.fed}, with {self.stored} replied to")

@@ -75,8 +75,8 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
     async with bus.client(options, "admin") as (client, connection):
         workers = (await client.ask("status"))["workers"]["healthy"]
         partitions = options.reduces or max(1, workers)
-        job = submission.make_job(options, job_id, partitions)
         tasks = submission.chunks(sizes, max(1, workers), options.chunk_mb)
+        job = submission.make_job(options, job_id, len(tasks), partitions)
         if options.data == "nats":
             objects = bus.Objects(await connection.jetstream(timeout=10).object_store(bus.DATA))
             files = ObjectFiles(objects, job_id, show)

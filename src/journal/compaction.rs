@@ -122,7 +122,7 @@ impl Compaction {
                     .unwrap_or(Err(ErrorKind::Other.into()))
                     .context("cannot sync it")?;
                 self.synced_bytes = bytes;
-                let is_little = place.bytes - bytes <= PIECE_BYTES;
+                let is_little = place.bytes - bytes <= PIECE_BYTES || self.is_synced(place);
                 if self.carry_over(place)? && (is_little || self.syncs == MAX_SYNCS) {
                     return self.switch(place);
                 }
@@ -181,12 +181,19 @@ impl Compaction {
         Ok(self.carried_bytes == place.bytes)
     }
 
+    /// Whether everything of the journal that is synced there is synced here, too.
+    fn is_synced(&self, place: &Place) -> bool {
+        self.synced_bytes >= place.synced_bytes
+    }
+
     /// Takes the journal's place.
-    fn switch(self, place: &mut Place) -> anyhow::Result<Progress> {
-        if self.carried_bytes > self.synced_bytes {
+    fn switch(mut self, place: &mut Place) -> anyhow::Result<Progress> {
+        if !self.is_synced(place) {
             self.aside.file().sync_data().context("cannot sync it")?;
+            self.synced_bytes = self.carried_bytes;
         }
         self.aside.replace(place)?;
+        place.synced_bytes = place.bytes - (self.carried_bytes - self.synced_bytes);
         Ok(Progress::Done {
             state_bytes: self.state_bytes,
         })
@@ -228,7 +235,10 @@ impl Aside {
     /// Creates it, with the journal's owner, group and mode, and locks it. Errors: one of that is impossible; the
     /// journal has more than one name, and only one of them would be that of the compacted one.
     pub fn create(place: &Place) -> anyhow::Result<Self> {
-        ensure!(place.names <= 1, "it has more than one name (hard links)");
+        ensure!(
+            place.identity.names <= 1,
+            "it has more than one name (hard links)"
+        );
         let mut options = OpenOptions::new();
         options.read(true).append(true).create_new(true);
         unix::make_private(&mut options);
@@ -270,14 +280,15 @@ impl Aside {
     pub fn replace(mut self, place: &mut Place) -> anyhow::Result<()> {
         self.copy_owner(place)?;
         place.check()?;
-        let bytes = self.file().metadata()?.len();
+        let metadata = self.file().metadata()?;
         fs::rename(&self.path, &place.path)
             .with_context(|| format!("cannot rename {}", self.path.display()))?;
         self.is_in_place = true;
         if let Some(file) = self.file.take() {
             self.file = Some(std::mem::replace(&mut place.file, file));
         }
-        (place.bytes, place.names) = (bytes, 1);
+        place.bytes = metadata.len();
+        place.identity = unix::Identity::of(&metadata);
         Ok(())
     }
 

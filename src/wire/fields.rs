@@ -342,13 +342,11 @@ pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnO
     }
 }
 
-type Json<'a> = serde_json::Deserializer<serde_json::de::StrRead<'a>>;
-
 /// Reads a message in one pass, each field as its kind. What was read before an error stays in `message`.
-pub(super) fn read_message<'a>(
-    json: &mut Json<'a>,
+pub(super) fn read_message<'a, D: Deserializer<'a>>(
+    json: D,
     message: &mut Message<'a>,
-) -> serde_json::Result<()> {
+) -> Result<(), D::Error> {
     let depth = Depth::Top;
     MessageReader { message, depth }.deserialize(json)
 }
@@ -374,7 +372,9 @@ fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), No
 /// Reads the fields of any JSON object; `None` for anything else.
 pub fn read_fields(text: &str) -> Option<Fields<'_>> {
     let mut fields = Fields::NONE;
-    let mut json = serde_json::Deserializer::from_str(text);
+    // From bytes, though it is a text: so the compiler keeps this apart from the one pass over a heartbeat, which
+    // costs 6% more when the two share their code.
+    let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
     FieldsReader(&mut fields).deserialize(&mut json).ok()?;
     json.end().ok()?;
     Some(fields)

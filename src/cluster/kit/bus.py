@@ -8,17 +8,16 @@ sender may say follows from its subject, and the server lets nobody use a subjec
 import argparse
 import asyncio
 import json
-import os
 import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nats
-from nats.aio.client import Client as Connection
+import nats.aio.client
 from nats.errors import Error as NatsError
 from nats.js.errors import ObjectNotFoundError
 from nats.js.object_store import ObjectStore
@@ -31,6 +30,14 @@ IN, OUT, STATE, DATA = "MAPREDUCE_IN", "MAPREDUCE_OUT", "mapreduce_state", "mapr
 REQUESTS, REPLIES, HEARD = "mapreduce.in", "mapreduce.out", "mapreduce.reply"
 TRIES, TRY_S = 5, 60.0  # For an object: it is tried again after an error, or when nothing has come of it for so long.
 T = TypeVar("T")
+
+
+class Connection(nats.aio.client.Client):
+    """NATS takes any bytes as a subject, and its library fails for ever on one that is not UTF-8."""
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
+        subject, reply = (text.decode("utf-8", "backslashreplace").encode() for text in (subject, reply))
+        return super()._build_message(sid, subject, reply, data, headers)
 
 
 # worker.py has these options, too, but must do without this module.
@@ -57,7 +64,8 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
             last = str(error)
             print(f"{user}: NATS: {error}", file=sys.stderr, flush=True)
 
-    return await nats.connect(
+    connection = Connection()
+    await connection.connect(
         servers,
         name=user,
         inbox_prefix=f"_INBOX_{user}".encode(),
@@ -69,6 +77,7 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         error_cb=complain,
         **login,
     )
+    return connection
 
 
 @asynccontextmanager
@@ -146,7 +155,10 @@ class Objects:
                 if "error" in result:
                     return result
                 output, is_map = result["output"], task["kind"] == "map"
-                parts = [await self.put_part(part, number, root) for number, part in enumerate(output if is_map else [output])]
+                parts = [
+                    await self.put_part(part, number, root)
+                    for number, part in enumerate(output if is_map else [output])
+                ]
                 return result | {"output": parts if is_map else parts[0]}
         except (NatsError, OSError, ValueError, asyncio.TimeoutError) as error:
             return {"error": f"the object store: {error!r}"}
@@ -196,7 +208,7 @@ class Objects:
         """Removes all of a job."""
         for info in await patiently(lambda: self.store.list(ignore_deletes=True)):
             if info.name.startswith(f"{job}/"):
-                await patiently(lambda: self.store.delete(info.name))
+                await patiently(partial(self.store.delete, info.name))
 
 
 class Range:

@@ -38,7 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FOLDER", help="where to put the results, as JSON lines (default: stdout)")
     parser.add_argument("--reduces", type=positive, metavar="N", help="number of reduce tasks (default: of workers)")
     parser.add_argument("--chunk-mb", type=float, metavar="N", help="megabytes of input for a map task, at most")
-    parser.add_argument("--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help="for sorting, of each worker")
+    parser.add_argument(
+        "--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help="for sorting, of each worker"
+    )
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="tasks that may fail before the job does")
     parser.add_argument("--task-timeout", type=float, metavar="S", help="seconds after which an attempt has failed")
     parser.add_argument("--fail-map", action="store_true", help="let a map fail once, to see what happens")
@@ -85,7 +87,7 @@ def line_range(piece: Piece) -> Piece:
         return name, *data.line_range(file, start, end)
 
 
-def make_job(options: argparse.Namespace, job_id: str, partitions: int) -> Job:
+def make_job(options: argparse.Namespace, job_id: str, maps: int, partitions: int) -> Job:
     """Returns the job with the user's module. Raises Unusable where Python refuses it."""
     path = str(Path(options.module).resolve())
     try:
@@ -95,7 +97,8 @@ def make_job(options: argparse.Namespace, job_id: str, partitions: int) -> Job:
     check = subprocess.run([sys.executable, str(TASK), "--check", path], stdin=subprocess.DEVNULL, stdout=2)
     if check.returncode:
         raise Unusable(f"{options.module} cannot be used")
-    return Job(source, path, partitions, options.memory_mb << 20, map_id(job_id, 0) if options.fail_map else None)
+    fail_once = map_id(job_id, maps - 1) if options.fail_map else None
+    return Job(source, path, partitions, options.memory_mb << 20, fail_once)
 
 
 def new_job_id(module: str) -> str:
