@@ -11,8 +11,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Lines with one of these are not run: they would build, install, or run this test inside itself.
-const NOT_RUN: [&str; 3] = ["cargo test", "cargo bench", "cargo install"];
+/// Commands with one of these are not run: they would build, install, run this test inside itself, or need a cluster.
+const NOT_RUN: [&str; 6] = [
+    "cargo test",
+    "cargo bench",
+    "cargo install",
+    "pip install",
+    "nats-server",
+    "--nats",
+];
+
+/// The file that stands for the reader's own text.
+const READERS_TEXT: &str = "big.txt";
 
 /// A folder of its own with what the examples use of a clone, removed when the test is done.
 struct Clone(PathBuf);
@@ -31,6 +41,7 @@ impl Clone {
         ] {
             copy(&root().join(part), &folder.join(part));
         }
+        copy(&root().join("README.md"), &folder.join(READERS_TEXT));
         // The built binary, newer than its source, so that nobody builds it again.
         copy(
             Path::new(BINARY),
@@ -90,6 +101,15 @@ fn has_python() -> bool {
     is_found
 }
 
+/// The commands of a script that can be run here. A command may go on over several lines.
+fn runnable(script: &str) -> String {
+    let whole = script.replace("\\\n", " ");
+    let commands = whole
+        .lines()
+        .filter(|line| !NOT_RUN.iter().any(|command| line.contains(command)));
+    commands.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn every_shell_example_does_what_its_page_shows() {
     let has_python = has_python();
@@ -103,11 +123,7 @@ fn every_shell_example_does_what_its_page_shows() {
         }
         let clone = Clone::new(&name);
         for (at, block) in blocks.iter().enumerate() {
-            let lines = block
-                .text
-                .lines()
-                .filter(|line| !NOT_RUN.iter().any(|command| line.contains(command)));
-            let script = lines.collect::<Vec<_>>().join("\n");
+            let script = runnable(&block.text);
             let is_runnable =
                 !script.trim().is_empty() && (has_python || !script.contains("python3"));
             if block.language != "sh" || !is_runnable {
