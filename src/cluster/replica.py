@@ -81,7 +81,7 @@ class Replica:
                 for work in self.feed(), self.hear(), self.publish():
                     group.create_task(work)
         except* Ended as errors:
-            raise errors.exceptions[0]
+            raise errors.exceptions[0] from None
         finally:
             if self.master and self.master.returncode is None:
                 self.master.kill()

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Unless somebody says otherwise, a journal is compacted once it is longer than this, in bytes, ...
 pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
@@ -21,6 +22,10 @@ const COMPACT_FROM_STATES: u64 = 4;
 
 /// An operating system writes about 2 GiB at once, at most.
 const MAX_WRITE_BYTES: usize = 1 << 30;
+
+/// How often a lock is tried again that another process has, and after which pause.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A buffer that grew beyond this many bytes is given back.
 const SPARE_BYTES: usize = 1 << 20;
@@ -282,6 +287,7 @@ pub(super) fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
+    let mut attempts = 0;
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -290,13 +296,16 @@ fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
             .open(path)?;
         ensure!(file.metadata()?.is_file(), "it is not a regular file");
         match file.try_lock() {
+            // The node that had it may have put a compacted one in its place since it was opened here.
+            Ok(()) if is_at(path, &file)? => return Ok(file),
             Ok(()) => {}
+            // A node that is killed while it starts a process leaves the lock to that for a moment.
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
             Err(TryLockError::WouldBlock) => bail!("it is in use by another node"),
             Err(TryLockError::Error(error)) => return Err(error).context("cannot lock it"),
-        }
-        // The node that had it may have put a compacted one in its place since it was opened here.
-        if is_at(path, &file)? {
-            return Ok(file);
         }
     }
 }

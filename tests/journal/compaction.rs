@@ -383,6 +383,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
             node.expect(&submit("after", 100), "job_submitted");
             if starts_with_state(&path) {
                 // It had done its work.
+                node.kill();
                 continue;
             }
             // It is tried again when the journal has grown.
@@ -400,6 +401,8 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
             );
             assert_jobs(&path, &["before", "after"]);
             killed += 1;
+        } else {
+            node.kill();
         }
     }
     assert!(killed > 0, "no child was there to be killed");

@@ -1,4 +1,4 @@
-"""A whole cluster over NATS on this machine: servers, replicas, workers and a monitor, each a process that can be killed.
+"""A whole cluster over NATS on this machine: servers, replicas, workers, a monitor, each a process that can be killed.
 
 It is checked by what a user would see, and by what the streams hold.
 """
@@ -180,7 +180,10 @@ class Cluster:
             await connection.close()
         lines = [envelope(*subject.split(".", 3)[2:], data) for subject, data in requests]
         fresh = subprocess.run(
-            [self.master, "--strict", "--quiet"], input=b"".join(line for line, _ in lines), stdout=subprocess.PIPE, check=True
+            [self.master, "--strict", "--quiet"],
+            input=b"".join(line for line, _ in lines),
+            stdout=subprocess.PIPE,
+            check=True,
         )
         made = fresh.stdout.splitlines()
         assert len(made) == len(lines) == len(replies), f"{len(made)} replies to {len(lines)} requests"

@@ -8,12 +8,12 @@ sender may say follows from its subject, and the server lets nobody use a subjec
 import argparse
 import asyncio
 import json
-import os
 import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -155,7 +155,10 @@ class Objects:
                 if "error" in result:
                     return result
                 output, is_map = result["output"], task["kind"] == "map"
-                parts = [await self.put_part(part, number, root) for number, part in enumerate(output if is_map else [output])]
+                parts = [
+                    await self.put_part(part, number, root)
+                    for number, part in enumerate(output if is_map else [output])
+                ]
                 return result | {"output": parts if is_map else parts[0]}
         except (NatsError, OSError, ValueError, asyncio.TimeoutError) as error:
             return {"error": f"the object store: {error!r}"}
@@ -205,7 +208,7 @@ class Objects:
         """Removes all of a job."""
         for info in await patiently(lambda: self.store.list(ignore_deletes=True)):
             if info.name.startswith(f"{job}/"):
-                await patiently(lambda: self.store.delete(info.name))
+                await patiently(partial(self.store.delete, info.name))
 
 
 class Range:
