@@ -2,7 +2,7 @@
 //!
 //! The master makes an event only when somebody wants it; whether it does changes no reply.
 
-use super::state::jobs::Kind;
+use super::state::keys::Kind;
 use crate::wire::{MAX_SHOWN_CHARS, Quoted};
 use std::fmt;
 

@@ -2,8 +2,7 @@
 
 use super::Master;
 use super::events::{Event, LossCause};
-use super::state::TaskKey;
-use super::state::jobs::Kind;
+use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskResult;
 use super::state::transitions::End;
 use crate::wire::{

@@ -1,13 +1,9 @@
 //! Workers: who is known, when each was last heard from, and what each of them holds (protocol, section 5).
 
-use super::jobs::Lane;
-use super::{JobKey, TaskKey};
+use super::keys::{JobKey, Lane, TaskKey, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// A worker's id. Everything that names a worker shares one text.
-pub type WorkerId = Rc<str>;
 
 /// A known worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! How the workers do on the attempts of each job, for placement.
 
+use crate::master::state::Master;
 use crate::master::state::jobs::Conduct;
-use crate::master::state::workers::WorkerId;
-use crate::master::state::{JobKey, Master};
+use crate::master::state::keys::{JobKey, WorkerId};
 use crate::wire::Effect;
 use std::rc::Rc;
 
