@@ -163,6 +163,9 @@ fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
             }
             Err(failure) => {
                 *summary.broken.entry(failure.violation.law).or_default() += 1;
+                if goes_on {
+                    println!("seed {seed}: {}", failure.violation.law);
+                }
                 summary.first_failure.get_or_insert(failure);
                 if !goes_on {
                     break;

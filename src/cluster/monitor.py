@@ -88,5 +88,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A monitor of the cluster (see README.md).")
     bus.add_options(parser)
     parser.add_argument("--name", default="monitor", help="its user")
-    parser.add_argument("--timeout-ms", type=int, default=TIMEOUT_MS, help="the silence after which a worker has failed")
+    parser.add_argument(
+        "--timeout-ms", type=int, default=TIMEOUT_MS, help="the silence after which a worker has failed"
+    )
     asyncio.run(main(parser.parse_args()))

@@ -7,6 +7,9 @@ What exists already is left as it is.
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
 from nats.errors import Error as NatsError
 from nats.js import api
@@ -18,7 +21,7 @@ from kit import bus
 def configurations(replicas: int) -> list[api.StreamConfig]:
     """IN has no acknowledgements: the reply is the acknowledgement, and the server's own would go wherever a sender
     says, into OUT, too. OUT is told on only when it is committed, so that nobody hears a reply that lost."""
-    common = {"num_replicas": replicas, "storage": "file", "discard": api.DiscardPolicy.NEW, "allow_direct": True}
+    common: dict[str, Any] = {"num_replicas": replicas, "storage": "file", "allow_direct": True}
     told_on = api.RePublish(src=f"{bus.REPLIES}.*.*", dest=f"{bus.HEARD}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}")
     return [
         api.StreamConfig(name=bus.IN, subjects=[f"{bus.REQUESTS}.*.*"], no_ack=True, **common),
@@ -26,7 +29,7 @@ def configurations(replicas: int) -> list[api.StreamConfig]:
     ]
 
 
-async def until_it_works(what: str, make) -> None:
+async def until_it_works(make: Callable[[], Awaitable[None]], what: str) -> None:
     """A cluster that was just started takes a while until it has a leader and knows all of its servers."""
     while True:
         try:
@@ -44,7 +47,7 @@ async def main(options: argparse.Namespace) -> None:
 
     async def make_stream(config: api.StreamConfig) -> None:
         try:
-            await js.stream_info(config.name)
+            await js.stream_info(str(config.name))
         except NotFoundError:
             await js.add_stream(config)
 
@@ -52,12 +55,13 @@ async def main(options: argparse.Namespace) -> None:
         try:
             await js.stream_info(f"OBJ_{name}")
         except NotFoundError:
-            await js.create_object_store(name, api.ObjectStoreConfig(bucket=name, replicas=options.replicas, storage="file"))
+            config = api.ObjectStoreConfig(bucket=name, replicas=options.replicas, storage=api.StorageType.FILE)
+            await js.create_object_store(name, config)
 
     for config in configurations(options.replicas):
-        await until_it_works(config.name, lambda: make_stream(config))
+        await until_it_works(partial(make_stream, config), str(config.name))
     for store in bus.STATE, bus.DATA:
-        await until_it_works(store, lambda: make_store(store))
+        await until_it_works(partial(make_store, store), store)
     await connection.close()
 
 

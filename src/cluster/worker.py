@@ -74,7 +74,7 @@ class Worker:
                 group.create_task(self.beat())
                 group.create_task(self.work())
         except* Superseded as errors:
-            raise errors.exceptions[0]
+            raise errors.exceptions[0] from None
         finally:
             self.tasks.kill()
 

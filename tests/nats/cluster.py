@@ -1,4 +1,4 @@
-"""A whole cluster over NATS on this machine: servers, replicas, workers and a monitor, each a process that can be killed.
+"""A whole cluster over NATS on this machine: servers, replicas, workers, a monitor, each a process that can be killed.
 
 It is checked by what a user would see, and by what the streams hold.
 """
@@ -180,7 +180,10 @@ class Cluster:
             await connection.close()
         lines = [envelope(*subject.split(".", 3)[2:], data) for subject, data in requests]
         fresh = subprocess.run(
-            [self.master, "--strict", "--quiet"], input=b"".join(line for line, _ in lines), stdout=subprocess.PIPE, check=True
+            [self.master, "--strict", "--quiet"],
+            input=b"".join(line for line, _ in lines),
+            stdout=subprocess.PIPE,
+            check=True,
         )
         made = fresh.stdout.splitlines()
         assert len(made) == len(lines) == len(replies), f"{len(made)} replies to {len(lines)} requests"
@@ -190,14 +193,16 @@ class Cluster:
             assert subject == bus.REPLIES + sender, f"reply {k} is for {subject}"
 
     async def read(self, js, stream: str, count: int) -> list[tuple[str, bytes]]:
-        messages = []
-        if count:
-            subscription = await js.subscribe("mapreduce.>", stream=stream, ordered_consumer=True,
-                                              pending_msgs_limit=0, pending_bytes_limit=0)  # fmt: skip
-            async for message in subscription.messages:
+        messages: list[tuple[str, bytes]] = []
+        subscription = await js.subscribe(
+            "mapreduce.>", stream=stream, ordered_consumer=True, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        while len(messages) < count:
+            message = await subscription.next_msg(30)
+            k = int(message.reply.split(".")[5])
+            assert k <= len(messages) + 1, f"message {k} of {stream} came where {len(messages) + 1} is next"
+            if k == len(messages) + 1:  # A consumer that was made again may start too early.
                 messages.append((message.subject, message.data))
-                if len(messages) == count:
-                    break
         return messages
 
     def check_nobody_healthy_failed(self) -> None:

@@ -1,6 +1,6 @@
 """What must hold over NATS, a scenario each.
 
-    python3 scenarios.py SCENARIO MASTER FOLDER
+python3 scenarios.py SCENARIO MASTER FOLDER
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import namespaces
-from cluster import KIT, HOST, Cluster, NatsError, bus, is_up, write_text
+from cluster import HOST, KIT, Cluster, bus, is_up, write_text
 
 CHAOS_S = 30
 
@@ -60,7 +60,7 @@ async def kills(cluster: Cluster) -> None:
 
 
 async def silence(cluster: Cluster) -> None:
-    """The log, the masters and the monitor each fall silent for longer than the timeout: nobody healthy fails for it."""
+    """The log, the masters and the monitor each fall silent for longer than the timeout: nobody healthy fails."""
     write_text(cluster.folder, 200_000)
     cluster.start_servers()
     for number in range(2):
@@ -176,8 +176,15 @@ async def hostile(cluster: Cluster) -> None:
     await connection.close()
     publish_raw(cluster, b"PUB mapreduce.in.worker.\xff\xfe 2\r\n{}\r\n")
     publish_raw(cluster, b"PUB mapreduce.in.worker.evil mapreduce.\xff 2\r\n{}\r\n")
-    for headers in b"NATS/1.0\r\n\xff\r\n\r\n", b"NATS/1.0 999999999999\r\n\r\n", b"NATS/1.0\r\n: \x00\r\n\r\n", b"NATS/1.0\r\n\r\n":
-        publish_raw(cluster, b"HPUB mapreduce.in.worker.evil %d %d\r\n%s{}\r\n" % (len(headers), len(headers) + 2, headers))
+    for headers in (
+        b"NATS/1.0\r\n\xff\r\n\r\n",
+        b"NATS/1.0 999999999999\r\n\r\n",
+        b"NATS/1.0\r\n: \x00\r\n\r\n",
+        b"NATS/1.0\r\n\r\n",
+    ):
+        publish_raw(
+            cluster, b"HPUB mapreduce.in.worker.evil %d %d\r\n%s{}\r\n" % (len(headers), len(headers) + 2, headers)
+        )
     cluster.submit("submitter")
     await cluster.result("submitter", 60)
     del js
@@ -196,7 +203,9 @@ class SecureCluster(Cluster):
 
     def __init__(self, folder: Path, master: str) -> None:
         super().__init__(folder, master, servers=1)
-        subprocess.run(["sh", str(KIT / "secure" / "certificates.sh"), HOST], cwd=folder, check=True, capture_output=True)
+        subprocess.run(
+            ["sh", str(KIT / "secure" / "certificates.sh"), HOST], cwd=folder, check=True, capture_output=True
+        )
         for end in "pem", "key":
             (folder / f"{HOST}.{end}").rename(folder / f"server.{end}")
         for user in "setup", "replica", "monitor", "submitter", "w1", "w2":
@@ -236,17 +245,20 @@ async def security(cluster: Cluster) -> None:
         options.nats = f"tls://{stranger}:wrong@{HOST}:{cluster.ports[0]}"
         options.password_file = None
         try:
-            await asyncio.wait_for(bus.connect(options, stranger), 2)
+            await bus.connect(options, stranger)
+        except SystemExit as error:
+            assert "do not take this user" in str(error), error
+        else:
             raise AssertionError(f"{stranger} came in without a password")
-        except (NatsError, asyncio.TimeoutError):
-            pass
 
     for user in "w1", "w2", "monitor", "submitter", "replica":
         connection = await bus.connect(cluster.options(user), user)
         js_of_others = [bus.IN, bus.OUT, f"OBJ_{bus.STATE}"]
         forbidden = [f"{bus.REQUESTS}.worker.{other}" for other in ("w1", "w2", "new") if other != user]
         forbidden += [f"{bus.REQUESTS}.admin.{other}" for other in ("monitor", "submitter", "w1") if other != user]
-        forbidden += [f"$JS.API.STREAM.DELETE.{stream}" for stream in js_of_others] + ["$JS.API.STREAM.UPDATE.MAPREDUCE_IN"]
+        forbidden += [f"$JS.API.STREAM.DELETE.{stream}" for stream in js_of_others] + [
+            "$JS.API.STREAM.UPDATE.MAPREDUCE_IN"
+        ]
         if user != "replica":
             forbidden += [f"{bus.REPLIES}.worker.w1", f"$O.{bus.STATE}.M.x"]
             forbidden += [f"$JS.API.STREAM.PURGE.{stream}" for stream in js_of_others]
@@ -274,7 +286,7 @@ HOSTS = ["control", "h0", "h1", "h2", "lone-worker", "lone-replica"]
 
 
 class PartitionedCluster(Cluster):
-    """Three hosts with a server, a replica and a worker each; a host with only a worker, and one with only a replica."""
+    """Three hosts with a server, a replica and a worker each; one with only a worker, and one with only a replica."""
 
     def __init__(self, folder: Path, master: str) -> None:
         super().__init__(folder, master)
@@ -289,7 +301,9 @@ class PartitionedCluster(Cluster):
 async def partitions(cluster: PartitionedCluster) -> None:
     """A server, a replica and a worker are cut off, each alone and all together, and come back."""
     write_text(cluster.folder, 300_000)
-    cluster.addition = "\n\nimport time\n\nquick = map\n\n\ndef map(lines):\n    time.sleep(1)\n    return quick(lines)\n"
+    cluster.addition = (
+        "\n\nimport time\n\nquick = map\n\n\ndef map(lines):\n    time.sleep(1)\n    return quick(lines)\n"
+    )
     cluster.start_servers()
     for number in range(4):
         cluster.start_replica(number)

@@ -128,10 +128,14 @@ impl Conversation {
         let Subject::Own(master) = &mut self.subject else {
             return Ok(());
         };
+        // Of a master that had recorded nothing, nobody can tell that it was there.
+        let is_new = master.has_empty_journal();
         if how(master).is_none() {
             return broken("a_killed_master_comes_back", "it does not");
         }
-        self.model.recover();
+        if !is_new {
+            self.model.recover();
+        }
         self.has_recovered = true;
         Ok(())
     }

@@ -157,6 +157,8 @@ struct Attempt {
     /// How many attempts there were before this one, in all tasks.
     born: usize,
     fetched: bool,
+    /// Whether its worker has reported on it.
+    reported: bool,
     /// The `timestamp` of the request that first fetched it. Unknown for the first attempt of a task taken in.
     fetched_at: Option<i64>,
     fetched_since_recovery: bool,

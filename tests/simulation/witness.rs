@@ -122,7 +122,7 @@ impl Witness {
             .ledger
             .workers
             .iter()
-            .filter_map(|worker| worker.last_heartbeat.max(worker.heard_before));
+            .filter_map(|worker| worker.last_heartbeat);
         let ahead = heartbeats.map(|last| last.saturating_sub(now_ms));
         ahead
             .filter(|ahead_ms| *ahead_ms < i64::from(i32::MAX))
@@ -152,13 +152,15 @@ impl Witness {
                 Ok(None)
             }
             Input::Crash { compacts } => {
-                self.restart(compacts)?;
+                let is_new = self.master.has_empty_journal();
+                self.restart(compacts, is_new)?;
                 Ok(None)
             }
             Input::CrashAt(line) => {
+                let is_new = self.master.has_empty_journal();
                 let has_answered = self.master.answer_in_vain(format!("{line}\n").as_bytes());
                 has_answered.map_or_else(|| broken(NO_PANIC, "it did"), Ok)?;
-                self.restart(false)?;
+                self.restart(false, is_new)?;
                 Ok(None)
             }
         }
@@ -192,14 +194,17 @@ impl Witness {
     }
 
     /// What a master knows is all in its journal.
-    fn restart(&mut self, compacts: bool) -> Result<(), Violation> {
+    fn restart(&mut self, compacts: bool, is_new: bool) -> Result<(), Violation> {
         if self.master.restart(compacts).is_none() {
             return broken("a_killed_master_comes_back", "it does not");
         }
         self.has_recovered = true;
-        self.ledger.recover();
-        if let Some(model) = &mut self.oracle {
-            model.recover();
+        // Of a master that had recorded nothing, nobody can tell that it was there.
+        if !is_new {
+            self.ledger.recover();
+            if let Some(model) = &mut self.oracle {
+                model.recover();
+            }
         }
         if self.look()? == self.seen {
             Ok(())

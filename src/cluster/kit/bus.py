@@ -8,12 +8,12 @@ sender may say follows from its subject, and the server lets nobody use a subjec
 import argparse
 import asyncio
 import json
-import os
 import ssl
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def connect(options: argparse.Namespace, user: str) -> Connection:
-    """Connects, and goes on connecting for ever where a server is gone."""
+    """Connects, and goes on connecting for ever where a server is gone. Raises SystemExit where it is turned away."""
     login: dict[str, Any] = {}
     if options.password_file:
         login = {"user": user, "password": Path(options.password_file).read_text().strip()}
@@ -56,10 +56,12 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         login["tls"] = ssl.create_default_context(cafile=options.ca)
     scheme = "tls" if options.ca else "nats"
     servers = [host if "://" in host else f"{scheme}://{host}" for host in options.nats.split(",")]
-    last = ""
+    last, was_connected = "", False
 
     async def complain(error: Exception) -> None:
         nonlocal last
+        if not was_connected and "authorization violation" in str(error).lower():
+            raise SystemExit(f"{user}: the servers do not take this user and password")
         if str(error) and str(error) != last:  # Each kind once, and not at every try to connect.
             last = str(error)
             print(f"{user}: NATS: {error}", file=sys.stderr, flush=True)
@@ -77,6 +79,7 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         error_cb=complain,
         **login,
     )
+    was_connected = True
     return connection
 
 
@@ -123,10 +126,11 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Does something with the object store; again where a server is lost meanwhile."""
     for left in reversed(range(TRIES)):
         try:
-            return await asyncio.wait_for(work(), TRY_S)
+            async with asyncio.timeout(TRY_S):
+                return await work()
         except ObjectNotFoundError:
             raise
-        except (NatsError, OSError, asyncio.TimeoutError):
+        except (NatsError, OSError, TimeoutError):
             if not left:
                 raise
             await asyncio.sleep(1)
@@ -155,9 +159,12 @@ class Objects:
                 if "error" in result:
                     return result
                 output, is_map = result["output"], task["kind"] == "map"
-                parts = [await self.put_part(part, number, root) for number, part in enumerate(output if is_map else [output])]
+                parts = [
+                    await self.put_part(part, number, root)
+                    for number, part in enumerate(output if is_map else [output])
+                ]
                 return result | {"output": parts if is_map else parts[0]}
-        except (NatsError, OSError, ValueError, asyncio.TimeoutError) as error:
+        except (NatsError, OSError, ValueError, TimeoutError) as error:
             return {"error": f"the object store: {error!r}"}
 
     async def fetch_inputs(self, task: dict, root: Path) -> list[dict]:
@@ -205,7 +212,7 @@ class Objects:
         """Removes all of a job."""
         for info in await patiently(lambda: self.store.list(ignore_deletes=True)):
             if info.name.startswith(f"{job}/"):
-                await patiently(lambda: self.store.delete(info.name))
+                await patiently(partial(self.store.delete, info.name))
 
 
 class Range:

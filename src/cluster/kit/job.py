@@ -25,7 +25,9 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
 def check_name(name: str) -> str:
     """Returns a name that is safe as a file's. Raises ValueError for any other."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r:.100} is not a name: use up to 200 letters, digits and ._- (first _, letter or digit)")
+        raise ValueError(
+            f"{name!r:.100} is not a name: use up to 200 letters, digits and ._- (first _, letter or digit)"
+        )
     return name
 
 

@@ -38,7 +38,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FOLDER", help="where to put the results, as JSON lines (default: stdout)")
     parser.add_argument("--reduces", type=positive, metavar="N", help="number of reduce tasks (default: of workers)")
     parser.add_argument("--chunk-mb", type=float, metavar="N", help="megabytes of input for a map task, at most")
-    parser.add_argument("--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help="for sorting, of each worker")
+    parser.add_argument(
+        "--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help="for sorting, of each worker"
+    )
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="tasks that may fail before the job does")
     parser.add_argument("--task-timeout", type=float, metavar="S", help="seconds after which an attempt has failed")
     parser.add_argument("--fail-map", action="store_true", help="let a map fail once, to see what happens")

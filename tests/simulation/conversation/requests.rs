@@ -13,7 +13,6 @@ pub enum Kind {
     CheckFailures,
     CheckStragglers,
     Reassign,
-    ReassignEverything,
     RemoveWorker,
     RemoveJob,
     Question,
@@ -33,7 +32,6 @@ impl Kind {
         (Kind::CheckFailures, 10),
         (Kind::CheckStragglers, 10),
         (Kind::Reassign, 6),
-        (Kind::ReassignEverything, 1),
         (Kind::RemoveWorker, 2),
         (Kind::RemoveJob, 2),
         (Kind::Question, 1),
@@ -43,8 +41,8 @@ impl Kind {
     ];
 }
 
-/// How many tasks a job has whose size is about the most that are passed over in one request.
-const MANY_TASKS: i64 = 99;
+/// About how many tasks may be passed over in one request.
+const MANY_TASKS: i64 = 100;
 
 impl Speaker {
     pub fn body(&mut self, kind: Kind) -> Body {
@@ -62,8 +60,7 @@ impl Speaker {
             }
             Kind::CheckFailures => self.check_failures(),
             Kind::CheckStragglers => self.check_stragglers(),
-            Kind::Reassign => self.reassign(false),
-            Kind::ReassignEverything => self.reassign(true),
+            Kind::Reassign => self.reassign(),
             Kind::RemoveWorker => Body::new("remove_worker").text("worker_id", &self.worker()),
             Kind::RemoveJob => Body::new("remove_job").text("job_id", &self.job()),
             Kind::Question => self.question(),
@@ -73,7 +70,7 @@ impl Speaker {
             }
             Kind::Malformed => self.malformed(),
             Kind::Noise => match self.random.below(3) {
-                0 => Body::new("status").json("in_reply_to", 11),
+                0 => Body::new("error").json("code", 11),
                 1 => Body::new("status").json("in_reply_to", 3),
                 _ => Body::new("heartbeat_ok").json("in_reply_to", "\"x\""),
             },
@@ -139,17 +136,8 @@ impl Speaker {
             let body = self.random.pick(&self.submissions).clone();
             return Body::from_fields(body);
         }
-        let is_large = self.has_large_job && self.submissions.is_empty();
-        let job = if is_large {
-            self.jobs[0].clone()
-        } else {
-            self.job()
-        };
-        let count = if is_large {
-            usize::try_from(MANY_TASKS + self.random.between(-1, 4)).expect("it is positive")
-        } else {
-            self.random.below(self.maps + 1)
-        };
+        let job = self.job();
+        let count = self.random.below(self.maps + 1);
         let mut maps = vec![];
         for number in 0..count {
             let id = if self.random.per_mille(10) {
@@ -329,28 +317,45 @@ impl Speaker {
         body
     }
 
-    fn reassign(&mut self, everything: bool) -> Body {
+    fn reassign(&mut self) -> Body {
         let body = Body::new("reassign")
             .text("failed_worker", &self.worker())
             .text("healthy_worker", &self.worker());
-        let mut tasks: Vec<String> = vec![];
-        if everything {
-            let job = self.jobs[0].clone();
-            tasks.extend((0..MANY_TASKS + 4).map(|number| format!("{job}{number}")));
-            // Not those that are unknown, which would all be taken in.
-            let submitted = self.submissions.join(" ");
-            tasks.retain(|id| submitted.contains(&format!("\"id\": {}", quoted(id))));
-        } else if self.random.per_mille(500) {
-            for _ in 0..self.random.below(4) {
-                tasks.push(self.task());
-            }
-        } else {
+        if self.random.per_mille(500) {
             return body;
         }
-        let tasks = tasks
-            .iter()
-            .map(|id| format!("{{\"id\": {}, \"chunk\": \"r\"}}", quoted(id)));
-        body.json("tasks", list(tasks))
+        let tasks: Vec<String> = (0..self.random.below(4)).map(|_| self.task()).collect();
+        body.json("tasks", listed(&tasks, "\"r\""))
+    }
+
+    /// What leads to a request by a worker that has a history of about as many tasks as may be passed over.
+    pub fn pass_over_many(&mut self) -> Vec<Body> {
+        let count = MANY_TASKS + self.random.between(-2, 2);
+        let tasks: Vec<String> = (0..count).map(|number| format!("many-{number}")).collect();
+        let submission = Body::new("submit_job")
+            .text("job_id", "many")
+            .json("tasks", listed(&tasks, "0"));
+        let given = Body::new("reassign")
+            .text("failed_worker", "w9")
+            .text("healthy_worker", "w1")
+            .json("tasks", listed(&tasks, "0"));
+        let starts = |incarnation: i64| {
+            Body::new("heartbeat")
+                .text("worker_id", "w1")
+                .json("timestamp", 5)
+                .json("incarnation", incarnation)
+        };
+        let asks = |worker: &str| {
+            Body::new("request_task")
+                .text("worker_id", worker)
+                .json("timestamp", 6)
+        };
+        let mut said = vec![submission, asks("w8"), starts(1), given, starts(2)];
+        if self.random.per_mille(500) {
+            said.push(asks("w8").texts("running", &["many-0".to_owned()]));
+        }
+        said.extend([asks("w1"), asks("w1").texts("running", &tasks[50..51])]);
+        said
     }
 
     fn question(&mut self) -> Body {
@@ -419,4 +424,12 @@ impl Speaker {
         let (field, value) = (*self.random.pick(&fields), *self.random.pick(&values));
         body.json(field, value)
     }
+}
+
+/// As `tasks`, all with the same chunk.
+fn listed(ids: &[String], chunk: &str) -> String {
+    let tasks = ids
+        .iter()
+        .map(|id| format!("{{\"id\": {}, \"chunk\": {chunk}}}", quoted(id)));
+    list(tasks)
 }

@@ -4,23 +4,10 @@
 //! reassignments, some nothing but failures. Times are drawn around those that were used before, at the distances that
 //! the rules are about: equal, one more, a timeout later.
 
+use super::super::message::Body;
 use super::super::random::Random;
 use super::super::witness::Input;
 use super::requests::Kind;
-
-/// What leads to a request by a worker that has a history of many tasks, last first.
-const PASSING_OVER: [Kind; 10] = [
-    Kind::Request,
-    Kind::Request,
-    Kind::Request,
-    Kind::CheckFailures,
-    Kind::ReassignEverything,
-    Kind::Request,
-    Kind::Request,
-    Kind::Request,
-    Kind::Request,
-    Kind::Submit,
-];
 
 /// An attempt that was handed out, and what there is to report on it.
 #[derive(Clone)]
@@ -57,12 +44,10 @@ pub struct Speaker {
     pub says_running: u32,
     crashes: u32,
     pub given: Vec<Given>,
-    /// Whether one job has about as many tasks as may be passed over in one request.
-    pub has_large_job: bool,
     /// Of a thousand reports, how many are on one of the latest attempts, and right.
     pub honesty: u32,
-    /// Kinds of message that come next, whatever the weights.
-    pub planned: Vec<Kind>,
+    /// What is said next, last first.
+    planned: Vec<Body>,
     /// Jobs as they were submitted, to be submitted again.
     pub submissions: Vec<String>,
 }
@@ -71,7 +56,6 @@ impl Speaker {
     pub fn draw(seed: u64, crashes: bool) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_7a1c);
         let r = &mut random;
-        let has_large_job = r.per_mille(20);
         let workers = 1 + r.below(5);
         let jobs = 1 + r.below(3);
         let weights = Kind::ALL
@@ -82,7 +66,7 @@ impl Speaker {
         for _ in 0..3 {
             distances.push(*r.pick(&[1, 2, 5, 10, 50, 100, 1000, 60_000]));
         }
-        Self {
+        let mut speaker = Self {
             workers: (1..=workers).map(|number| format!("w{number}")).collect(),
             jobs: ["a", "b", "c"][..jobs]
                 .iter()
@@ -114,16 +98,16 @@ impl Speaker {
                 0
             },
             given: vec![],
-            has_large_job,
             honesty: *r.pick(&[0, 500, 900, 980]),
-            planned: if has_large_job {
-                PASSING_OVER.to_vec()
-            } else {
-                vec![]
-            },
+            planned: vec![],
             submissions: vec![],
             random,
+        };
+        if speaker.random.per_mille(30) {
+            speaker.planned = speaker.pass_over_many();
+            speaker.planned.reverse();
         }
+        speaker
     }
 
     /// The next thing that happens.
@@ -148,9 +132,10 @@ impl Speaker {
 
     fn request(&mut self) -> (String, bool) {
         let total: usize = self.weights.iter().map(|(_, weight)| weight).sum();
-        let kind = if let Some(kind) = self.planned.pop() {
-            kind
-        } else if self.submissions.is_empty() && self.random.per_mille(700) || total == 0 {
+        if let Some(body) = self.planned.pop() {
+            return (body.line(None, None), false);
+        }
+        let kind = if self.submissions.is_empty() && self.random.per_mille(700) || total == 0 {
             Kind::Submit
         } else {
             let mut at = self.random.below(total);

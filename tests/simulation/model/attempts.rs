@@ -29,6 +29,7 @@ impl Model {
             worker: worker_id.to_string(),
             born: usize::try_from(born).unwrap(),
             fetched: false,
+            reported: false,
             fetched_at: None,
             fetched_since_recovery: false,
             runs_from: None,

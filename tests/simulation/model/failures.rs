@@ -68,30 +68,20 @@ impl Model {
     fn time_workers(&mut self, now: i64, timeout_ms: i64) {
         for w in 0..self.workers.len() {
             let worker = &mut self.workers[w];
-            let tmp = std::env::var("M3").is_ok();
-            if worker.untimed
-                && !(tmp
-                    && worker
-                        .last_heartbeat
-                        .is_some_and(|l| i128::from(l) - i128::from(now) > i128::from(timeout_ms)))
-            {
-                // "is untimed: the `now` of the next check becomes its last heartbeat"
-                worker.last_heartbeat = if tmp {
-                    worker.last_heartbeat.max(Some(now))
-                } else {
-                    Some(now)
-                };
-                worker.untimed = false;
-                self.hit("worker timed from its first check");
-            } else if worker
-                .last_heartbeat
-                .is_some_and(|last| i128::from(last) - i128::from(now) > i128::from(timeout_ms))
+            let last = worker.last_heartbeat;
+            if last.is_some_and(|last| i128::from(last) - i128::from(now) > i128::from(timeout_ms))
             {
                 // "A last heartbeat that is later than a check's `now` by more than its `timeout_ms` cannot be true. The check
-                // does not report the worker, makes it untimed, and forgets that heartbeat."
+                // does not report the worker, makes it untimed (also when it is untimed already: the next check times it),
+                // and forgets that heartbeat."
                 worker.last_heartbeat = None;
                 worker.untimed = true;
                 self.hit("heartbeat from the future");
+            } else if worker.untimed {
+                // "is untimed: the `now` of the next check becomes its last heartbeat, unless a later one is remembered"
+                worker.last_heartbeat = last.max(Some(now));
+                worker.untimed = false;
+                self.hit("worker timed from its first check");
             }
         }
     }

@@ -47,17 +47,15 @@ impl Task {
     }
 
     /// "An attempt that ended before its worker fetched it was never heard of by anyone: it is forgotten, but for its
-    /// number, as soon as the task has a newer one"
-    /// CHOICE: not while it is the winner, which it can be if its worker knew its number.
+    /// number, as soon as the task has a newer one (reports of it are 22), and so is the history that it left. One that its
+    /// worker has reported on was heard of, and is remembered."
     pub(super) fn remembered(&self) -> Vec<&Attempt> {
         let newest = self.attempts.last().map(|attempt| attempt.number);
         self.attempts
             .iter()
             .filter(|attempt| {
-                let wins = self
-                    .winner()
-                    .is_some_and(|winner| winner.attempt == attempt.number);
-                wins || attempt.ended.is_none() || attempt.fetched || Some(attempt.number) == newest
+                let was_heard_of = attempt.fetched || attempt.reported;
+                attempt.ended.is_none() || was_heard_of || Some(attempt.number) == newest
             })
             .collect()
     }

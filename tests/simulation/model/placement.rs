@@ -44,13 +44,11 @@ impl Model {
     /// timed out, missed its inputs or was lost there, or lost its output (by anything but `remove_worker`)."
     fn has_history(&self, t: usize, worker_id: &str) -> bool {
         let avoid_ms = self.job(&self.tasks[t].job_id).settings.avoid_ms;
-        // CHOICE: also by an attempt that is forgotten otherwise.
-        self.tasks[t].attempts.iter().any(|attempt| {
-            attempt.worker == worker_id
-                && attempt
-                    .marks
-                    .iter()
-                    .any(|then| self.is_within(avoid_ms, worker_id, *then))
+        self.tasks[t].given_to(worker_id).iter().any(|attempt| {
+            attempt
+                .marks
+                .iter()
+                .any(|then| self.is_within(avoid_ms, worker_id, *then))
         })
     }
 

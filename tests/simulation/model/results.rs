@@ -25,6 +25,7 @@ impl Model {
         // "`complete_task` is also a heartbeat."
         self.heard(&worker_id, timestamp);
         let a = self.tasks[t].index_of(number);
+        self.tasks[t].attempts[a].reported = true;
         // "Anything else counts as `fail_task` of that attempt, with an error that says so, and is answered as such, also
         // when the task is finished"
         if !self.has_right_shape(t, output) {
@@ -183,6 +184,7 @@ impl Model {
         // "`fail_task` is also a heartbeat"
         self.heard(&worker_id, timestamp);
         let a = self.tasks[t].index_of(number);
+        self.tasks[t].attempts[a].reported = true;
 
         // "It ends a live attempt; from one no longer live it changes nothing."
         if self.tasks[t].attempts[a].ended.is_some() {
