@@ -9,6 +9,7 @@ mod recovery;
 mod unix;
 
 pub use compaction::compact_stream;
+pub use file::compact_file;
 pub use format::{Damage, HEADER, PARTIAL_HEADER};
 pub use recorder::Recorder;
 pub use recovery::{Dropped, Recovery, recover, replay};

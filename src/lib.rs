@@ -15,6 +15,7 @@
 //! * [`node`]: the loop that reads, has messages answered, and writes
 //! * [`journal`]: the write-ahead log, from which a node that was killed recovers
 //! * [`nearest`]: what a misspelt word may stand for
+//! * [`streams`]: a log that never delays the node, and pipes in non-blocking mode
 
 #![forbid(unsafe_code)]
 
@@ -24,4 +25,5 @@ pub mod master;
 pub mod nearest;
 pub mod node;
 pub mod service;
+pub mod streams;
 pub mod wire;

@@ -5,6 +5,7 @@
 mod commands;
 
 use commands::UsageError;
+use mapreduce_master::streams::Log;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -15,12 +16,14 @@ fn main() -> ExitCode {
     let Err(error) = outcome else {
         return ExitCode::SUCCESS;
     };
-    // There is nobody left to tell that stderr cannot be written.
-    if error.is::<UsageError>() {
-        let _ = writeln!(io::stderr(), "mapreduce-master: {error:#}; see --help");
-        ExitCode::from(2)
+    let (advice, status) = if error.is::<UsageError>() {
+        ("; see --help", ExitCode::from(2))
     } else {
-        let _ = writeln!(io::stderr(), "mapreduce-master: {error:#}");
-        ExitCode::FAILURE
+        ("", ExitCode::FAILURE)
+    };
+    // By way of a log, so that a stderr that nobody reads does not delay the end.
+    if let Ok(mut log) = Log::start(io::stderr()) {
+        let _ = writeln!(log, "mapreduce-master: {error:#}{advice}");
     }
+    status
 }

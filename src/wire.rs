@@ -35,14 +35,16 @@ impl Error {
     }
 }
 
+/// So many characters of a text from outside are shown.
+pub const MAX_SHOWN_CHARS: usize = 100;
+
 /// A text from outside, as errors and the log show it: quoted, and only its beginning where it is long.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MAX_CHARS: usize = 100;
-        match self.0.char_indices().nth(MAX_CHARS) {
+        match self.0.char_indices().nth(MAX_SHOWN_CHARS) {
             None => write!(f, "{:?}", self.0),
             Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
         }

@@ -21,6 +21,7 @@
 
 mod simulation {
     pub mod cluster;
+    pub mod conversation;
     pub mod ledger;
     pub mod master;
     pub mod message;
@@ -39,14 +40,24 @@ mod simulation {
 }
 
 use simulation::cluster::Cluster;
+use simulation::conversation::{Conversation, Speaker, command};
 use simulation::options::Options;
 use simulation::shrink::shrink;
-use simulation::witness::{Input, Violation};
+use simulation::witness::{Input, Violation, Witness};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
 const SEEDS: u64 = 300;
+
+/// How many random conversations are had.
+const CONVERSATIONS: u64 = 1000;
+
+/// How often a failing conversation is had again to make it shorter, at most.
+const MOST_TRIES: usize = 10_000;
+
+/// The same where each time a program has to be started.
+const MOST_TRIES_OF_A_PROGRAM: usize = 300;
 
 /// How many messages of a failing conversation are printed.
 const MOST_PRINTED: usize = 100;
@@ -93,7 +104,14 @@ impl Failure {
             .iter()
             .map(|(input, _)| input.clone())
             .collect();
-        let shrunk = shrink(&inputs, violation.law, with_oracle);
+        let mut have = |inputs: &[Input]| {
+            let (witness, violation) = Witness::have(inputs, with_oracle);
+            Some((witness.transcript.len(), violation?.law))
+        };
+        let shrunk = shrink(&inputs, violation.law, MOST_TRIES, &mut have).and_then(|inputs| {
+            let (witness, violation) = Witness::have(&inputs, with_oracle);
+            Some((witness, violation?))
+        });
         let mut report = format!(
             "seed {seed} breaks `{}` at message {}:\n{}\n\n{options:?}\n",
             violation.law,
@@ -145,6 +163,9 @@ fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
             }
             Err(failure) => {
                 *summary.broken.entry(failure.violation.law).or_default() += 1;
+                if goes_on {
+                    println!("seed {seed}: {}", failure.violation.law);
+                }
                 summary.first_failure.get_or_insert(failure);
                 if !goes_on {
                     break;
@@ -261,6 +282,84 @@ const WORKLOAD: &[&str] = &[
     "winner's own repeat",
     "worker timed from its first check",
 ];
+
+/// Two implementations of one text answer the same, byte for byte but for the texts of errors.
+#[test]
+fn master_and_model_answer_the_same() {
+    let goes_on = std::env::var_os("ALL").is_some();
+    let seeds = match number("CONVERSATION") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CONVERSATIONS").unwrap_or(CONVERSATIONS),
+    };
+    let mut happened: BTreeMap<String, u64> = BTreeMap::new();
+    // By the kind of message that shows them.
+    let mut differences: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for seed in seeds {
+        let (conversation, violation) = converse(seed);
+        for (rule, count) in &conversation.model.coverage {
+            *happened.entry(rule.clone()).or_default() += count;
+        }
+        let Some(violation) = violation else {
+            continue;
+        };
+        let kind = conversation.kind_of_last_message();
+        differences
+            .entry(format!("{kind}: {}", violation.law))
+            .or_insert_with(|| (0, report_difference(seed, &conversation, &violation)))
+            .0 += 1;
+        if !goes_on {
+            break;
+        }
+    }
+    if std::env::var_os("COVERAGE").is_some() {
+        for (rule, count) in &happened {
+            println!("{count:8} {rule}");
+        }
+    }
+    let mut report = String::new();
+    for (count, shortest) in differences.values() {
+        let _ = writeln!(report, "{shortest}\n({count} conversations differ so)\n");
+    }
+    assert!(differences.is_empty(), "{report}");
+}
+
+/// Has the conversation of that seed, up to the first difference.
+fn converse(seed: u64) -> (Conversation, Option<Violation>) {
+    let mut speaker = Speaker::draw(seed, command().is_none());
+    let mut conversation = Conversation::start();
+    for _ in 0..speaker.messages {
+        let input = speaker.speak();
+        match conversation.say(&input) {
+            Ok(reply) => speaker.hear(&reply, conversation.model.live_attempts()),
+            Err(violation) => return (conversation, Some(violation)),
+        }
+    }
+    (conversation, None)
+}
+
+fn report_difference(seed: u64, conversation: &Conversation, violation: &Violation) -> String {
+    let said = conversation.transcript.iter();
+    let inputs: Vec<Input> = said.map(|(input, _)| input.clone()).collect();
+    let most_tries = match command() {
+        Some(_) => MOST_TRIES_OF_A_PROGRAM,
+        None => MOST_TRIES,
+    };
+    let mut have = |inputs: &[Input]| {
+        let (conversation, violation) = Conversation::have(inputs);
+        Some((conversation.transcript.len(), violation?.law))
+    };
+    let shrunk = shrink(&inputs, violation.law, most_tries, &mut have);
+    let (conversation, violation) = Conversation::have(&shrunk.unwrap_or(inputs));
+    let mut report = format!("conversation {seed}:\n");
+    for (input, reply) in &conversation.transcript {
+        let _ = writeln!(report, "  {input}\n    {reply}");
+    }
+    if let Some(violation) = violation {
+        let _ = writeln!(report, "breaks `{}`:\n{}", violation.law, violation.what);
+    }
+    let _ = writeln!(report, "\nCONVERSATION={seed} cargo test --test simulation");
+    report
+}
 
 /// What is said, by everyone, and what the master answers: the same, byte for byte, whenever the seed is the same.
 #[test]

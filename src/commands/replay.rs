@@ -3,9 +3,9 @@
 use super::Command;
 use super::arguments::{Arguments, Syntax, UsageError};
 use anyhow::Context as _;
-use mapreduce_master::journal;
+use mapreduce_master::journal::{self, Damage};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write as _};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::PathBuf;
 
 #[derive(Debug)]
@@ -30,7 +30,11 @@ impl Command for Replay {
         let context = || format!("journal {}", self.journal.display());
         let file = File::open(&self.journal).with_context(context)?;
         let output = BufWriter::new(io::stdout().lock());
-        let recovery = journal::replay(BufReader::new(file), output).with_context(context)?;
+        let recovery = match journal::replay(BufReader::new(file), output) {
+            // Whoever reads has had enough.
+            Err(Damage::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            recovery => recovery.with_context(context)?,
+        };
         if let Some(dropped) = recovery.dropped {
             let _ = writeln!(io::stderr(), "journal: {dropped}");
         }

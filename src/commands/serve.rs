@@ -3,11 +3,12 @@
 use super::arguments::{Arguments, Opt, Syntax, UsageError, quoted};
 use super::{Command, SUBCOMMANDS};
 use anyhow::Context as _;
-use mapreduce_master::journal::file::{Journal, Sync};
+use mapreduce_master::journal::file::{COMPACT_FROM_BYTES, Journal, Sync};
 use mapreduce_master::journal::{Recorder, Recovery};
 use mapreduce_master::nearest::nearest;
 use mapreduce_master::node::{self, Node};
 use mapreduce_master::service::Service;
+use mapreduce_master::streams::{Log, Waiting};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
@@ -21,6 +22,8 @@ pub struct Serve {
     restore: Option<PathBuf>,
     journal: Option<PathBuf>,
     sync: Sync,
+    /// The length from which the journal is compacted, in bytes.
+    compact_from_bytes: u64,
 }
 
 impl Command for Serve {
@@ -31,6 +34,7 @@ impl Command for Serve {
             Opt::value("--restore"),
             Opt::value("--journal"),
             Opt::value("--journal-sync"),
+            Opt::value("--journal-compact-from"),
         ],
         // It takes none, and says better than others could what to do with one.
         operands: &["FILE"],
@@ -53,25 +57,46 @@ impl Command for Serve {
                 return Err(UsageError::new(problem));
             }
         };
+        let compact_from_bytes = match arguments.value("--journal-compact-from") {
+            None => COMPACT_FROM_BYTES,
+            Some(_) if journal.is_none() => {
+                return Err(UsageError::new(
+                    "--journal-compact-from needs --journal FILE",
+                ));
+            }
+            Some(value) => {
+                let bytes = value.to_str().and_then(|value| value.parse().ok());
+                let problem = || {
+                    format!(
+                        "--journal-compact-from is a count of bytes, not {}",
+                        quoted(&value)
+                    )
+                };
+                bytes.ok_or_else(|| UsageError::new(problem()))?
+            }
+        };
         Ok(Self {
             quiet: arguments.flag("--quiet"),
             strict: arguments.flag("--strict"),
             restore: arguments.value("--restore").map(PathBuf::from),
             journal,
             sync,
+            compact_from_bytes,
         })
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let (mut node, journal) = self.start()?;
+        let mut log = Log::start(io::stderr()).context("cannot start the thread of the log")?;
+        let (mut node, journal) = self.start(&mut log)?;
         if self.strict {
             node = node.strict();
         }
         if io::stdin().is_terminal() && !self.quiet {
-            let _ = writeln!(io::stderr(), "{TERMINAL_HINT}");
+            let _ = writeln!(log, "{TERMINAL_HINT}");
         }
-        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, io::stdin().lock());
-        let outcome = node::run_node(&mut node, journal, input, io::stdout().lock(), io::stderr());
+        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, Waiting(io::stdin().lock()));
+        let output = Waiting(io::stdout().lock());
+        let outcome = node::run_node(&mut node, journal, input, output, log);
         // A large cluster takes long to free piece by piece, and the process is about to end.
         std::mem::forget(node);
         outcome
@@ -83,7 +108,7 @@ const TERMINAL_HINT: &str = "mapreduce-master: reading JSON messages from stdin,
 
 impl Serve {
     /// The node as it is before it reads anything, and its journal.
-    fn start(&self) -> anyhow::Result<(Node, Option<Journal>)> {
+    fn start(&self, log: &mut Log) -> anyhow::Result<(Node, Option<Journal>)> {
         let restored = match &self.restore {
             None => None,
             Some(_) if self.journal.as_deref().is_some_and(is_not_empty) => {
@@ -98,9 +123,9 @@ impl Serve {
             return Ok((Node::with(restored.unwrap_or_default(), self.quiet), None));
         };
         let started = Instant::now();
-        let (journal, mut recovery) = Journal::open(path, self.sync)
+        let (journal, mut recovery) = Journal::open(path, self.sync, self.compact_from_bytes)
             .with_context(|| format!("journal {}", path.display()))?;
-        log_recovery(&recovery, started.elapsed(), self.quiet);
+        log_recovery(log, &recovery, started.elapsed(), self.quiet);
         if let Some(service) = restored {
             recovery.recorder = Recorder::starting_with(&service)?;
             recovery.service = service;
@@ -133,9 +158,8 @@ fn unexpected(operand: &OsStr) -> UsageError {
     })
 }
 
-/// Says in a line each what was dropped and what was recovered.
-fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
-    let mut log = Vec::new();
+/// Logs what was dropped and what was recovered, a line each.
+fn log_recovery(log: &mut Log, recovery: &Recovery, elapsed: Duration, quiet: bool) {
     if let Some(dropped) = recovery.dropped {
         let _ = writeln!(log, "journal: {dropped}");
     }
@@ -151,5 +175,4 @@ fn log_recovery(recovery: &Recovery, elapsed: Duration, quiet: bool) {
             "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
         );
     }
-    let _ = io::stderr().write_all(&log);
 }

@@ -66,7 +66,9 @@ pub(super) fn write_state(
         io::Result::Ok(())
     };
     write(b"!state begin")?;
-    write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
+    if recorder.msg_ids_end > 0 {
+        write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
+    }
     let mut record = Vec::new();
     service.save(|state| {
         record.clear();

@@ -12,10 +12,11 @@
 use super::compact::{Compacted, NOT_SHORTER, compact, end_of_state};
 use super::file::{Place, is_at, write_whole};
 use super::format::{Checksum, PARTIAL_HEADER};
+use super::recovery::read;
 use super::unix;
 use anyhow::{Context as _, bail, ensure};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -77,7 +78,7 @@ impl Compaction {
         let aside = Aside::create(place)?;
         // Files of their own: those of the node share their locks, and their places, with whoever has them.
         let input = File::open(&place.path)?;
-        let output = OpenOptions::new().write(true).open(&aside.path)?;
+        let output = aside.open_from_start()?;
         let child = Command::new(program()?)
             .args(["compact", "--bytes", &place.bytes.to_string()])
             .stdin(input)
@@ -122,7 +123,7 @@ impl Compaction {
                     .unwrap_or(Err(ErrorKind::Other.into()))
                     .context("cannot sync it")?;
                 self.synced_bytes = bytes;
-                let is_little = place.bytes - bytes <= PIECE_BYTES;
+                let is_little = place.bytes - bytes <= PIECE_BYTES || self.is_synced(place);
                 if self.carry_over(place)? && (is_little || self.syncs == MAX_SYNCS) {
                     return self.switch(place);
                 }
@@ -181,12 +182,19 @@ impl Compaction {
         Ok(self.carried_bytes == place.bytes)
     }
 
+    /// Whether everything of the journal that is synced there is synced here, too.
+    fn is_synced(&self, place: &Place) -> bool {
+        self.synced_bytes >= place.synced_bytes
+    }
+
     /// Takes the journal's place.
-    fn switch(self, place: &mut Place) -> anyhow::Result<Progress> {
-        if self.carried_bytes > self.synced_bytes {
+    fn switch(mut self, place: &mut Place) -> anyhow::Result<Progress> {
+        if !self.is_synced(place) {
             self.aside.file().sync_data().context("cannot sync it")?;
+            self.synced_bytes = self.carried_bytes;
         }
         self.aside.replace(place)?;
+        place.synced_bytes = place.bytes - (self.carried_bytes - self.synced_bytes);
         Ok(Progress::Done {
             state_bytes: self.state_bytes,
         })
@@ -228,7 +236,10 @@ impl Aside {
     /// Creates it, with the journal's owner, group and mode, and locks it. Errors: one of that is impossible; the
     /// journal has more than one name, and only one of them would be that of the compacted one.
     pub fn create(place: &Place) -> anyhow::Result<Self> {
-        ensure!(place.names <= 1, "it has more than one name (hard links)");
+        ensure!(
+            place.identity.names <= 1,
+            "it has more than one name (hard links)"
+        );
         let mut options = OpenOptions::new();
         options.read(true).append(true).create_new(true);
         unix::make_private(&mut options);
@@ -261,6 +272,11 @@ impl Aside {
         self.file.as_ref().unwrap_or_else(|| unreachable!())
     }
 
+    /// The file once more, to be written from its start, over the header that it has, and to be read.
+    pub fn open_from_start(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(&self.path)
+    }
+
     fn copy_owner(&self, place: &Place) -> anyhow::Result<()> {
         unix::copy_owner(&place.file, self.file())
             .context("the compacted one cannot have its owner, group and mode")
@@ -270,14 +286,15 @@ impl Aside {
     pub fn replace(mut self, place: &mut Place) -> anyhow::Result<()> {
         self.copy_owner(place)?;
         place.check()?;
-        let bytes = self.file().metadata()?.len();
+        let metadata = self.file().metadata()?;
         fs::rename(&self.path, &place.path)
             .with_context(|| format!("cannot rename {}", self.path.display()))?;
         self.is_in_place = true;
         if let Some(file) = self.file.take() {
             self.file = Some(std::mem::replace(&mut place.file, file));
         }
-        (place.bytes, place.names) = (bytes, 1);
+        place.bytes = metadata.len();
+        place.identity = unix::Identity::of(&metadata);
         Ok(())
     }
 
@@ -334,10 +351,22 @@ pub fn compact_stream(input: &File, output: &File, bytes: Option<u64>) -> anyhow
         BufWriter::with_capacity(1 << 20, SyncOften::new(output)),
         bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(1)),
     )?;
-    match compacted {
-        Compacted::Shorter { .. } => Ok(sync_if_file(output)?),
-        Compacted::NotShorter => bail!(NOT_SHORTER),
+    if compacted == Compacted::NotShorter {
+        bail!(NOT_SHORTER);
     }
+    sync_if_file(output)?;
+    if bytes.is_some() {
+        verify(output)?;
+    }
+    Ok(())
+}
+
+/// Reads a journal that was just written, before it takes the place of one that is known to be good.
+pub fn verify(mut journal: &File) -> anyhow::Result<()> {
+    journal.rewind()?;
+    let read = read(BufReader::with_capacity(1 << 20, journal));
+    read.context("the compacted journal is wrong")?;
+    Ok(())
 }
 
 /// Reads for as long as the output has a name.

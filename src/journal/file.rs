@@ -2,7 +2,8 @@
 //! once the file is not where or what it was.
 
 use super::compact::{Compacted, compact};
-use super::compaction::{Aside, Compaction, Progress, SyncOften};
+use super::compaction::{Aside, Compaction, Progress, SyncOften, verify};
+use super::format::Checksum;
 use super::recorder::Recorder;
 use super::recovery::{Recovery, recover};
 use super::{HEADER, unix};
@@ -10,15 +11,21 @@ use anyhow::{Context as _, bail, ensure};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
-/// A journal is compacted once it is longer than this, in bytes, ...
-const COMPACT_FROM_BYTES: u64 = 64 << 20;
+/// Unless somebody says otherwise, a journal is compacted once it is longer than this, in bytes, ...
+pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
 
 /// ... and so many times as long as the state that it starts with.
 const COMPACT_FROM_STATES: u64 = 4;
 
 /// An operating system writes about 2 GiB at once, at most.
 const MAX_WRITE_BYTES: usize = 1 << 30;
+
+/// How often a lock is tried again that another process has, and after which pause.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// A buffer that grew beyond this many bytes is given back.
 const SPARE_BYTES: usize = 1 << 20;
@@ -39,9 +46,13 @@ pub struct Journal {
     /// The folder that it is in, to be synced after a change of names.
     folder: Option<File>,
     sync: Sync,
-    /// The length beyond which it is compacted, in bytes.
+    /// The length up to which no journal is compacted, in bytes.
+    never_compact_to_bytes: u64,
+    /// The length beyond which this one is.
     compact_from_bytes: u64,
     compaction: Option<Compaction>,
+    /// After a compaction.
+    folder_sync: Option<JoinHandle<io::Result<()>>>,
     /// Why the last compaction failed.
     last_failure: String,
 }
@@ -55,14 +66,20 @@ pub(super) struct Place {
     pub path: PathBuf,
     /// Length in bytes.
     pub bytes: u64,
-    /// How many names it has.
-    pub names: u64,
+    /// How much of it is known to be synced, in bytes.
+    pub synced_bytes: u64,
+    pub identity: unix::Identity,
 }
 
 impl Journal {
-    /// Opens the journal at `path` and reads it, or starts a new one. Errors: the file is in use, is not a
-    /// journal, is damaged, cannot be read. It is not touched then.
-    pub fn open(path: &Path, sync: Sync) -> anyhow::Result<(Self, Recovery)> {
+    /// Opens the journal at `path` and reads it, or starts a new one. Once it is longer than
+    /// `compact_from_bytes` it is compacted. Errors: the file is in use, is not a journal, is damaged, cannot be
+    /// read. It is not touched then.
+    pub fn open(
+        path: &Path,
+        sync: Sync,
+        compact_from_bytes: u64,
+    ) -> anyhow::Result<(Self, Recovery)> {
         let (place, recovery) = Place::open(path)?;
         let folder = unix::open_folder(&place.path)?;
         sync_folder(folder.as_ref())?;
@@ -71,32 +88,37 @@ impl Journal {
             place,
             folder,
             sync,
-            compact_from_bytes: 0,
+            never_compact_to_bytes: compact_from_bytes,
+            compact_from_bytes,
             compaction: None,
+            folder_sync: None,
             last_failure: String::new(),
         };
         journal.set_compaction(recovery.state_bytes);
         Ok((journal, recovery))
     }
 
-    /// Writes the records that stand in `recorder`. Those that were not written must not be acknowledged.
-    /// Errors: they cannot be written or synced, or the file is no longer the one that is found at its path.
-    pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
-        if recorder.records.is_empty() {
-            return Ok(());
+    /// Writes the records that stand in `recorder`, and goes on with the compaction of a journal that has grown
+    /// long, as far as that takes no time. Records that were not written must not be acknowledged. A kill at any
+    /// point loses nothing else. Where a compaction fails, `Ok` has a line for people; the journal goes on as it
+    /// is, and it is tried again when it is half as long again. Errors: the records cannot be written or synced,
+    /// or the file is no longer the one that is found at its path.
+    pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<Option<String>> {
+        if recorder.records.is_empty() && self.compaction.is_none() {
+            return Ok(None);
         }
         self.append(&mut recorder.records)?;
-        if recorder.must_sync && self.sync == Sync::Batch {
-            self.place
-                .file
-                .sync_data()
-                .context("cannot sync the journal")?;
+        self.finish_folder_sync(false)?;
+        let failure = self.compact_if_long(recorder.checksum)?;
+        if std::mem::take(&mut recorder.must_sync) && self.sync == Sync::Batch {
+            self.place.sync().context("cannot sync the journal")?;
+            self.finish_folder_sync(true)?;
             // Whoever finds this knows that a hole in front of it is no unsynced one.
             recorder.record_sync();
             self.append(&mut recorder.records)?;
         }
-        recorder.must_sync = false;
-        self.place.check()
+        self.place.check()?;
+        Ok(failure)
     }
 
     fn append(&mut self, records: &mut Vec<u8>) -> anyhow::Result<()> {
@@ -107,15 +129,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on with the compaction of a journal that has grown long, as far as that takes no time; to be called
-    /// once a batch, with what has made all records so far. A kill at any point loses nothing. Where it fails,
-    /// `Ok` has a line for people, the journal goes on as it is, and it is tried again when it is half as
-    /// long again. Errors: nobody knows what a power loss would leave, so that nothing more may be acknowledged.
-    pub fn compact_if_long(&mut self, recorder: &Recorder) -> anyhow::Result<Option<String>> {
+    /// Starts a compaction, or goes on with it. Returns what to say about one that has failed, once.
+    fn compact_if_long(&mut self, checksum: Checksum) -> anyhow::Result<Option<String>> {
         let progress = match self.compaction.take() {
             Some(compaction) => compaction.go_on(&mut self.place),
             None if self.place.bytes <= self.compact_from_bytes => return Ok(None),
-            None => Compaction::start(&self.place, recorder.checksum),
+            // Until the last one is over, a power loss may bring back the journal before it.
+            None if self.folder_sync.is_some() => return Ok(None),
+            None => Compaction::start(&self.place, checksum),
         };
         match progress {
             Ok(Progress::Continues(compaction)) => self.compaction = Some(compaction),
@@ -123,8 +144,7 @@ impl Journal {
             Ok(Progress::Done { state_bytes }) => {
                 self.set_compaction(state_bytes);
                 self.last_failure.clear();
-                sync_folder(self.folder.as_ref())?;
-                self.place.mark_as_taken();
+                self.start_folder_sync()?;
             }
             Err(error) => {
                 self.compact_from_bytes = self.place.bytes + self.place.bytes / 2;
@@ -138,8 +158,37 @@ impl Journal {
         Ok(None)
     }
 
+    /// Has the new name of a compacted journal synced, by a thread: whoever has nothing to be synced need not wait.
+    fn start_folder_sync(&mut self) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
+        };
+        let other = folder.try_clone();
+        let thread =
+            other.and_then(|folder| thread::Builder::new().spawn(move || folder.sync_all()));
+        match thread {
+            Ok(thread) => self.folder_sync = Some(thread),
+            Err(_) => sync_folder(Some(folder))?,
+        }
+        Ok(())
+    }
+
+    /// Ends that sync, if it is over or has to be. Errors: nobody knows which journal a power loss would leave.
+    fn finish_folder_sync(&mut self, must_wait: bool) -> anyhow::Result<()> {
+        let is_over = |sync: &mut JoinHandle<_>| must_wait || sync.is_finished();
+        if let Some(sync) = self.folder_sync.take_if(is_over) {
+            sync.join()
+                .unwrap_or(Err(ErrorKind::Other.into()))
+                .context("cannot sync the journal's folder")?;
+            self.place.mark_as_taken();
+        }
+        Ok(())
+    }
+
     fn set_compaction(&mut self, state_bytes: u64) {
-        self.compact_from_bytes = COMPACT_FROM_BYTES.max(COMPACT_FROM_STATES * state_bytes);
+        self.compact_from_bytes = self
+            .never_compact_to_bytes
+            .max(COMPACT_FROM_STATES * state_bytes);
     }
 }
 
@@ -163,7 +212,8 @@ impl Place {
             file,
             path: fs::canonicalize(path)?,
             bytes: metadata.len(),
-            names: unix::Identity::of(&metadata).names,
+            synced_bytes: 0,
+            identity: unix::Identity::of(&metadata),
         })
     }
 
@@ -176,19 +226,16 @@ impl Place {
             }
             Err(error) => return Err(error).context("cannot look at the journal"),
         };
-        let (there, here) = (
-            unix::Identity::of(&found),
-            unix::Identity::of(&self.file.metadata()?),
-        );
+        let there = unix::Identity::of(&found);
         ensure!(
-            there.file == here.file,
+            there.file == self.identity.file,
             "another file has taken the journal's place"
         );
         ensure!(
-            there.names <= self.names,
+            there.names <= self.identity.names,
             "the journal was given a second name (a hard link)"
         );
-        self.names = there.names;
+        self.identity = there;
         ensure!(
             found.len() >= self.bytes,
             "the journal was cut to {} bytes by somebody else",
@@ -201,11 +248,21 @@ impl Place {
         Ok(())
     }
 
+    /// Syncs the file, unless it is synced already.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.synced_bytes < self.bytes {
+            self.file.sync_data()?;
+            self.synced_bytes = self.bytes;
+        }
+        Ok(())
+    }
+
     /// Writes the header of a journal over that of a compacted one that has taken its place. When this fails it
     /// is done by the next node.
     fn mark_as_taken(&self) {
         if let Ok(file) = OpenOptions::new().write(true).open(&self.path)
-            && is_at(&self.path, &file).unwrap_or(false)
+            && let Ok(metadata) = file.metadata()
+            && unix::Identity::of(&metadata).file == self.identity.file
         {
             let _ = (&file).write_all(HEADER.as_bytes());
         }
@@ -230,6 +287,7 @@ pub(super) fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
+    let mut attempts = 0;
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -238,13 +296,16 @@ fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
             .open(path)?;
         ensure!(file.metadata()?.is_file(), "it is not a regular file");
         match file.try_lock() {
+            // The node that had it may have put a compacted one in its place since it was opened here.
+            Ok(()) if is_at(path, &file)? => return Ok(file),
             Ok(()) => {}
+            // A node that is killed while it starts a process leaves the lock to that for a moment.
+            Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
+                attempts += 1;
+                thread::sleep(LOCK_PAUSE);
+            }
             Err(TryLockError::WouldBlock) => bail!("it is in use by another node"),
             Err(TryLockError::Error(error)) => return Err(error).context("cannot lock it"),
-        }
-        // The node that had it may have put a compacted one in its place since it was opened here.
-        if is_at(path, &file)? {
-            return Ok(file);
         }
     }
 }
@@ -268,13 +329,15 @@ pub fn compact_file(path: &Path) -> anyhow::Result<Compacted> {
     let file = open_locked(path, false)?;
     let mut place = Place::of(file, path)?;
     let aside = Aside::create(&place)?;
+    let output = aside.open_from_start()?;
     let compacted = compact(
         BufReader::with_capacity(1 << 20, &place.file),
-        BufWriter::with_capacity(1 << 20, SyncOften::new(aside.file())),
+        BufWriter::with_capacity(1 << 20, SyncOften::new(&output)),
         place.bytes.saturating_sub(1),
     )?;
     if let Compacted::Shorter { .. } = compacted {
-        aside.file().sync_all()?;
+        output.sync_all()?;
+        verify(&output)?;
         aside.replace(&mut place)?;
         sync_folder(unix::open_folder(&place.path)?.as_ref())?;
         place.mark_as_taken();

@@ -335,6 +335,7 @@ fn is_beginning_of_line(bytes: &[u8]) -> bool {
 /// before it was synced. No other line ends as that one does.
 fn search_synced(mut rest: impl io::Read) -> io::Result<(u64, bool)> {
     const END: &[u8] = b" 7 !synced\n";
+    const LINE_BYTES: usize = CHECKSUM_BYTES + END.len();
     let zeros = vec![0; PIECE_BYTES];
     let mut piece = vec![0; PIECE_BYTES];
     let mut bytes = 0;
@@ -354,12 +355,16 @@ fn search_synced(mut rest: impl io::Read) -> io::Result<(u64, bool)> {
             kept = 0;
             continue;
         }
-        let mut line_ends = (0..read.len()).filter(|at| read[*at] == b'\n');
-        if line_ends.any(|at| read[..=at].ends_with(END)) {
+        let is_synced = |line: &[u8]| {
+            let checksum = line.strip_suffix(END);
+            checksum.is_some_and(|checksum| Checksum::from_hex(checksum).is_some())
+        };
+        let mut line_ends = (LINE_BYTES..=read.len()).filter(|end| read[*end - 1] == b'\n');
+        if line_ends.any(|end| is_synced(&read[end - LINE_BYTES..end])) {
             return Ok((bytes, true));
         }
-        kept = read.len().min(END.len() - 1);
         let end = read.len();
+        kept = end.min(LINE_BYTES - 1);
         piece.copy_within(end - kept..end, 0);
     }
 }

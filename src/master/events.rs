@@ -3,7 +3,7 @@
 //! The master makes an event only when somebody wants it; whether it does changes no reply.
 
 use super::state::jobs::Kind;
-use crate::wire::Quoted;
+use crate::wire::{MAX_SHOWN_CHARS, Quoted};
 use std::fmt;
 
 /// The log shows this many events of one request, and this many names in one of them; the rest it counts.
@@ -12,6 +12,10 @@ const MAX_LOGGED: usize = 20;
 /// Something that happened in one request. Names are ids; times are in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// An `init` with another name than the node has already.
+    SecondName {
+        node_id: Box<str>,
+    },
     WorkerJoined {
         worker: Box<str>,
     },
@@ -170,6 +174,48 @@ pub enum LossCause {
     StaleInputs,
 }
 
+impl Event {
+    /// Cuts the texts of an event that the log shows to what it shows of them: ids may be long, and kept.
+    fn shorten(&mut self) {
+        let texts: [Option<&mut Box<str>>; 3] = match self {
+            Self::WorkerJoined { worker }
+            | Self::WorkerBack { worker }
+            | Self::WorkerFailed { worker, .. }
+            | Self::WorkerRestarted { worker, .. }
+            | Self::WorkerRemoved { worker, .. }
+            | Self::WorkerForgotten { worker } => [Some(worker), None, None],
+            Self::Reassigned { from, to, .. } => [Some(from), Some(to), None],
+            Self::TaskFailed {
+                task,
+                worker,
+                error,
+                ..
+            } => [Some(task), Some(worker), Some(error)],
+            Self::TaskSkipped { task } | Self::StragglerDetected { task } => {
+                [Some(task), None, None]
+            }
+            Self::ExclusionsEnded { job } | Self::JobCompleted { job } => [Some(job), None, None],
+            Self::JobFailed { job, task, error } => [Some(job), Some(task), Some(error)],
+            // Details, which the log does not show.
+            _ => [None, None, None],
+        };
+        for text in texts.into_iter().flatten() {
+            let shown = beginning(text);
+            if shown.len() < text.len() {
+                *text = shown.into();
+            }
+        }
+    }
+}
+
+/// As much of a text as the log shows, and one character more, by which it is seen to be longer.
+fn beginning(text: &str) -> &str {
+    match text.char_indices().nth(MAX_SHOWN_CHARS + 1) {
+        None => text,
+        Some((end, _)) => &text[..end],
+    }
+}
+
 impl fmt::Display for Event {
     #[expect(
         clippy::too_many_lines,
@@ -177,6 +223,9 @@ impl fmt::Display for Event {
     )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SecondName { node_id } => {
+                write!(f, "init with another name refused: {}", Quoted(node_id))
+            }
             Self::WorkerJoined { worker } => write!(f, "worker {} joined", Quoted(worker)),
             Self::WorkerHeard { worker, at } => {
                 write!(f, "worker {} heard at {at}", Quoted(worker))
@@ -324,8 +373,7 @@ struct Shortened<'a>(&'a str);
 
 impl fmt::Display for Shortened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MAX_CHARS: usize = 100;
-        match self.0.char_indices().nth(MAX_CHARS) {
+        match self.0.char_indices().nth(MAX_SHOWN_CHARS) {
             None => f.write_str(self.0),
             Some((end, _)) => write!(f, "{}…", &self.0[..end]),
         }
@@ -402,7 +450,7 @@ impl Events {
     }
 
     /// Adds an event; it is made only if it is kept.
-    pub(super) fn push(&mut self, event: impl FnOnce() -> Event) {
+    pub fn push(&mut self, event: impl FnOnce() -> Event) {
         self.insert(self.kept.len(), event);
     }
 
@@ -420,7 +468,9 @@ impl Events {
             Keep::Everything => self.kept.insert(at, event()),
             Keep::Log => {
                 if at < MAX_LOGGED {
-                    self.kept.insert(at, event());
+                    let mut event = event();
+                    event.shorten();
+                    self.kept.insert(at, event);
                 }
                 if at >= MAX_LOGGED || self.kept.len() > MAX_LOGGED {
                     self.kept.truncate(MAX_LOGGED);
@@ -436,8 +486,12 @@ impl Events {
         names: impl IntoIterator<Item = std::borrow::Cow<'a, str>>,
     ) -> Names {
         let mut list = Names::default();
-        if self.keep != Keep::Nothing {
-            names.into_iter().for_each(|name| list.push(&name));
+        for name in names {
+            match self.keep {
+                Keep::Nothing => break,
+                Keep::Log => list.push(beginning(&name)),
+                Keep::Everything => list.push(&name),
+            }
         }
         list
     }

@@ -45,11 +45,11 @@ impl Master {
         worker_id: &str,
         incarnation: Option<i64>,
     ) -> Result<(), Error> {
-        let known = self
-            .workers()
-            .get(worker_id)
-            .and_then(|worker| worker.incarnation);
-        if let (Some(incarnation), Some(known)) = (incarnation, known)
+        let Some(incarnation) = incarnation else {
+            return Ok(());
+        };
+        let known = (self.workers().get(worker_id)).and_then(|worker| worker.incarnation);
+        if let Some(known) = known
             && incarnation < known
         {
             let text = format!(
@@ -79,6 +79,9 @@ impl Master {
         worker: &str,
         running: Vec<Cow<'a, str>>,
     ) -> Vec<Cow<'a, str>> {
+        if running.is_empty() {
+            return running;
+        }
         let mut seen = HashSet::new();
         running
             .into_iter()

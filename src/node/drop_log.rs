@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 /// This many pieces of a run have a line of their own in the log.
-const MAX_LISTED: u64 = 10;
+const MAX_LISTED: u64 = 100;
 
 /// Logs the pieces of the input that get no reply. In a run of them, with no answered message in between, the
 /// first few have a line each. Of the rest there is a count at the end of the run, and whenever the run has become ten
@@ -52,12 +52,14 @@ impl DropLog {
             last_line,
             ..
         } = *self;
-        if unlisted > 0 {
-            let _ = writeln!(
+        let _ = match unlisted {
+            0 => Ok(()),
+            1 => writeln!(log, "line {last_line}: dropped: one more"),
+            _ => writeln!(
                 log,
-                "lines {first_line} to {last_line}: dropped: {unlisted} more messages or lines"
-            );
-            self.unlisted = 0;
-        }
+                "lines {first_line} to {last_line}: dropped: {unlisted} more"
+            ),
+        };
+        self.unlisted = 0;
     }
 }

@@ -66,13 +66,10 @@ impl Origin {
     /// Reads the beginning of a text.
     pub fn find(text: &[u8]) -> Self {
         let text = &text[..text.len().min(SENDER_WITHIN_BYTES)];
-        let text = match std::str::from_utf8(text) {
-            Ok(text) => text,
-            Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
-        };
         let mut message = Message::EMPTY;
-        // It fails, after it has read what there is.
-        let _ = read_message(&mut serde_json::Deserializer::from_str(text), &mut message);
+        // It fails, after it has read what there is. From bytes, as in `read_fields`, and for the same reason.
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let _ = read_message(&mut json, &mut message);
         Self::of(&message)
     }
 

@@ -320,24 +320,69 @@ pub struct Envelope<'a> {
     pub msg_id: u64,
 }
 
-/// Appends a reply and its line end to `out`.
-#[expect(clippy::missing_panics_doc, reason = "it does not: see there")]
-pub fn write(reply: &Reply<'_>, addressing: Addressing<'_>, out: &mut Vec<u8>) {
+/// The longest reply, in bytes. Some requests ask for more than any memory holds.
+pub const MAX_REPLY_BYTES: usize = 1 << 30;
+
+/// The reply is longer than it may be.
+#[derive(Debug)]
+pub struct TooLong;
+
+/// Appends a reply and its line end to `out`. Errors: the reply is longer than `max_bytes`; `out` is as it was before.
+pub fn write(
+    reply: &Reply<'_>,
+    addressing: Addressing<'_>,
+    max_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), TooLong> {
+    let start = out.len();
     let format = Spaced {
         opening: Some((reply.name(), addressing)),
         has_opened: false,
     };
-    reply
-        .serialize(&mut serde_json::Serializer::with_formatter(
-            &mut *out, format,
-        ))
-        .expect("a reply is made of what JSON has, and a buffer takes all of it");
+    let bounded = Bounded {
+        max_bytes: start.saturating_add(max_bytes),
+        out: &mut *out,
+    };
+    let mut serializer = serde_json::Serializer::with_formatter(bounded, format);
+    // Nothing else can fail: a reply is made of what JSON has.
+    if reply.serialize(&mut serializer).is_err() {
+        out.truncate(start);
+        out.shrink_to(start);
+        return Err(TooLong);
+    }
     let end: &[u8] = if addressing.envelope.is_some() {
         b"}\n"
     } else {
         b"\n"
     };
     out.extend_from_slice(end);
+    Ok(())
+}
+
+/// A buffer that takes no more than so many bytes.
+struct Bounded<'a> {
+    out: &'a mut Vec<u8>,
+    max_bytes: usize,
+}
+
+impl io::Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.out.len() + bytes.len() > self.max_bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// JSON on one line with `", "` and `": "` as separators, as the course's expected output has it. The
@@ -413,5 +458,28 @@ impl Formatter for Spaced<'_> {
         first: bool,
     ) -> io::Result<()> {
         self.separate(out, first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reply_longer_than_allowed_is_not_written() {
+        let reply = Reply::Error {
+            code: 12,
+            text: "x".repeat(100).into(),
+        };
+        let mut out = b"before".to_vec();
+        write(&reply, Addressing::NONE, usize::MAX, &mut out).expect("it is short enough");
+        let length = out.len() - "before\n".len();
+        let whole = out.clone();
+        out.truncate("before".len());
+        write(&reply, Addressing::NONE, length, &mut out).expect("it is just short enough");
+        assert_eq!(out, whole);
+        out.truncate("before".len());
+        assert!(write(&reply, Addressing::NONE, length - 1, &mut out).is_err());
+        assert_eq!(out, b"before");
     }
 }

@@ -68,11 +68,15 @@ fn has_python() -> bool {
     found
 }
 
+/// How long a program may take that is not to hang: long enough on the slowest machine.
+const PATIENCE_MS: &str = "60000";
+
 /// Runs this program again, with these arguments and variables. Returns whether it succeeded, and all that it printed.
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
     let output = Command::new(env::current_exe().expect("this program has a path"))
         .args(arguments)
         .env("MASTER", STUDENTS_MASTER)
+        .env("TIMEOUT_MS", PATIENCE_MS)
         .env_remove("COMPARE")
         .envs(variables.iter().copied())
         .output()
@@ -82,8 +86,8 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
     (output.status.success(), printed)
 }
 
-fn run_with_bug(bug: &str) -> String {
-    let (is_success, printed) = run(&[CASE], &[("BUG", bug), ("TIMEOUT_MS", "3000")]);
+fn run_with_bug(bug: &str, timeout_ms: &str) -> String {
+    let (is_success, printed) = run(&[CASE], &[("BUG", bug), ("TIMEOUT_MS", timeout_ms)]);
     assert!(!is_success, "{printed}");
     assert!(
         printed.contains("test result: FAILED. 0 passed; 1 failed;"),
@@ -113,7 +117,7 @@ fn a_students_master_passes() {
 
 fn a_bug_is_shown_with_its_request() {
     assert_shows(
-        &run_with_bug("equal"),
+        &run_with_bug("equal", PATIENCE_MS),
         &[r#"
   tests/golden/course/message_table_with_w2_known.txt:11
   request   { "type": "check_failures", "msg_id": 2, "timeout_ms": 5000, "now": 1700000010000 }
@@ -126,7 +130,7 @@ fn a_bug_is_shown_with_its_request() {
 
 fn json_may_be_written_otherwise() {
     assert_shows(
-        &run_with_bug("compact"),
+        &run_with_bug("compact", PATIENCE_MS),
         &["  differs   from column 3 on: "],
     );
     let (is_success, printed) = run(&["course"], &[("BUG", "compact"), ("COMPARE", "json")]);
@@ -136,7 +140,7 @@ fn json_may_be_written_otherwise() {
 }
 
 fn a_missing_reply_hides_no_other() {
-    let printed = run_with_bug("silent");
+    let printed = run_with_bug("silent", PATIENCE_MS);
     assert_shows(
         &printed,
         &[
@@ -151,7 +155,7 @@ fn a_missing_reply_hides_no_other() {
 
 fn output_that_is_not_a_reply_fails() {
     assert_shows(
-        &run_with_bug("chatty"),
+        &run_with_bug("chatty", PATIENCE_MS),
         &[
             "  expected  nothing\n  got       done\n",
             "  5 replies expected, 10 came\n",
@@ -161,7 +165,7 @@ fn output_that_is_not_a_reply_fails() {
 
 fn a_program_that_dies_is_shown_with_its_last_words() {
     assert_shows(
-        &run_with_bug("dies"),
+        &run_with_bug("dies", PATIENCE_MS),
         &[
             "  got       nothing\n",
             "  the program failed: exit status: 1\n",
@@ -172,7 +176,7 @@ fn a_program_that_dies_is_shown_with_its_last_words() {
 
 fn a_program_that_hangs_is_killed() {
     assert_shows(
-        &run_with_bug("hangs"),
+        &run_with_bug("hangs", "3000"),
         &[
             "  got       nothing\n",
             "  the program did not end within 3000 ms, and was killed\n",

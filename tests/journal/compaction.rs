@@ -1,4 +1,4 @@
-//! A journal that has grown past 64 MiB is compacted by a child process: nothing is lost by it, at whatever moment the
+//! A journal that has grown long is compacted by a child process: nothing is lost by it, at whatever moment the
 //! node or the child is killed, and what was removed is gone.
 
 use crate::node::{BINARY, Folder, Node, assert_in_use, refusal, shell_command};
@@ -18,8 +18,24 @@ const MIB: usize = 1 << 20;
 /// What has not happened after so long never will.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The length beyond which a journal is compacted, in MiB.
-const LIMIT_MIB: usize = 64;
+/// The length beyond which the nodes here compact a journal, in bytes.
+const LIMIT: usize = 4 * MIB;
+
+fn start(path: &Path) -> Node {
+    Node::spawn(command().arg(path))
+}
+
+/// A node on the journal whose name follows.
+fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    command.args([
+        "--quiet",
+        "--journal-compact-from",
+        &LIMIT.to_string(),
+        "--journal",
+    ]);
+    command
+}
 
 /// A job of one map whose chunk is that long.
 fn submit(job: &str, chunk_bytes: usize) -> String {
@@ -39,24 +55,22 @@ fn long_heartbeat(bytes: usize) -> String {
 
 /// Has a journal grow to a little less than the length beyond which it is compacted.
 fn fill(node: &mut Node, path: &Path) {
-    assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
-    while length(path) < LIMIT_MIB * MIB - 4 * MIB {
-        assert_answer(&node.ask(&long_heartbeat(4 * MIB - 1000)), "heartbeat_ok");
+    node.expect(&long_heartbeat(0), "heartbeat_ok");
+    while length(path) < LIMIT - LIMIT / 16 {
+        node.expect(&long_heartbeat(LIMIT / 16 - 1000), "heartbeat_ok");
     }
-    assert!(length(path) < LIMIT_MIB * MIB);
+    assert!(length(path) < LIMIT);
 }
 
 /// Has a journal that was filled grow a little more, which starts a compaction.
 fn start_compaction(node: &mut Node) {
-    assert_answer(&node.ask(&long_heartbeat(5 * MIB)), "heartbeat_ok");
+    node.expect(&long_heartbeat(LIMIT / 12), "heartbeat_ok");
 }
 
 /// Has a journal that was filled be compacted. The node goes on with a compaction when it is told something.
 fn compact(node: &mut Node, path: &Path) {
     start_compaction(node);
-    go_on_until(node, || {
-        starts_with_state(path) && length(path) < LIMIT_MIB * MIB
-    });
+    go_on_until(node, || starts_with_state(path) && length(path) < LIMIT);
 }
 
 /// Tells the node something, again and again, until it is so.
@@ -64,7 +78,7 @@ fn go_on_until(node: &mut Node, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "it never is so");
-        assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
+        node.expect(&long_heartbeat(0), "heartbeat_ok");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -90,6 +104,8 @@ fn starts_with_state(path: &Path) -> bool {
 fn answers_without_journal() -> Vec<String> {
     let mut node = Node::spawn(Command::new(BINARY).arg("--quiet"));
     node.ask_all(&TRACES);
+    // Who fills a journal is heard.
+    node.ask(&long_heartbeat(0));
     let answers = node.ask_all(&QUESTIONS);
     node.end();
     answers
@@ -99,14 +115,14 @@ fn answers_without_journal() -> Vec<String> {
 fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
     let folder = Folder::new("compacted");
     let path = folder.file("journal");
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     node.ask_all(&TRACES);
     // Twice: the second state is made of one that was read.
     for _ in 0..2 {
         fill(&mut node, &path);
         compact(&mut node, &path);
         // What came during the compaction is in it as it was.
-        assert!(length(&path) < 2 * MIB, "it is compacted");
+        assert!(length(&path) < LIMIT / 2, "it is compacted");
         assert_eq!(folder.names(), ["journal"]);
         let log = refusal(&path);
         assert!(log.contains("in use"), "{log}");
@@ -118,7 +134,7 @@ fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
         .lines()
         .take_while(|line| !line.contains(" !state end "));
     state.for_each(|line| assert!(!line.contains("gone"), "{line}"));
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     let status = node.ask(QUESTIONS[0]);
     assert_eq!(status, answers_without_journal()[QUESTIONS.len() - 1]);
     node.kill();
@@ -131,17 +147,17 @@ fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
     let mut random = Random::new(1);
     let folder = Folder::new("killed");
     let (path, full) = (folder.file("journal"), folder.file("full"));
-    let mut node = Node::start(&full);
+    let mut node = start(&full);
     node.ask_all(&TRACES);
     for job in 0..JOBS {
-        node.ask(&submit(&format!("kept-{job}"), 5 * MIB));
+        node.ask(&submit(&format!("kept-{job}"), LIMIT / 13));
     }
     fill(&mut node, &full);
     node.kill();
     let expected = answers_without_journal();
     for round in 0..12 {
         fs::copy(&full, &path).expect("there is room");
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         start_compaction(&mut node);
         if round % 3 == 0 {
             thread::sleep(Duration::from_micros(random.below(500_000)));
@@ -152,7 +168,7 @@ fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
             go_on_until(&mut node, || compaction() || started.elapsed() > time);
         }
         node.kill();
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         for job in 0..JOBS {
             let status = node.ask(&format!(
                 r#"{{"type": "task_status", "task_id": "kept-{job}-m"}}"#
@@ -184,7 +200,7 @@ fn a_journal_stays_where_it_is_and_keeps_its_owner_and_its_mode() {
         (metadata.uid(), metadata.gid(), metadata.mode())
     };
     let before = look();
-    let mut node = Node::start(&link);
+    let mut node = start(&link);
     fill(&mut node, &link);
     compact(&mut node, &link);
     assert!(link.is_symlink(), "the link is still one");
@@ -206,11 +222,11 @@ fn a_journal_of_two_names_is_not_compacted() {
     let (path, other) = (folder.file("journal"), folder.file("other"));
     fs::write(&path, "").expect("the folder can be written to");
     fs::hard_link(&path, &other).expect("a link can be made");
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     fill(&mut node, &path);
     start_compaction(&mut node);
     // It is tried again and again, and said once.
-    while length(&path) < 3 * LIMIT_MIB * MIB {
+    while length(&path) < 3 * LIMIT {
         start_compaction(&mut node);
     }
     assert_in_use(&path);
@@ -229,7 +245,7 @@ fn a_journal_of_two_names_is_not_compacted() {
 fn no_file_of_somebody_else_is_overwritten_or_removed() {
     let folder = Folder::new("aside");
     let path = folder.file("journal");
-    let mut idle = Node::start(&folder.file("journal.compaction-1"));
+    let mut idle = start(&folder.file("journal.compaction-1"));
     idle.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
     idle.end();
     for (number, content) in ["", "m", "mapreduce-master partial", HEADER]
@@ -246,11 +262,11 @@ fn no_file_of_somebody_else_is_overwritten_or_removed() {
         .iter()
         .map(|name| fs::read(folder.file(name)))
         .collect();
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     fill(&mut node, &path);
     compact(&mut node, &path);
     node.kill();
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     node.ask(r#"{"type": "status"}"#);
     node.kill();
     assert_eq!(
@@ -272,9 +288,9 @@ fn a_compaction_without_a_free_name_is_not_done() {
         let name = format!("journal.compaction-{number}");
         fs::write(folder.file(&name), "m").expect("the folder can be written to");
     }
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     fill(&mut node, &path);
-    while length(&path) < 3 * LIMIT_MIB * MIB {
+    while length(&path) < 3 * LIMIT {
         start_compaction(&mut node);
     }
     assert!(!starts_with_state(&path));
@@ -286,6 +302,25 @@ fn a_compaction_without_a_free_name_is_not_done() {
     );
 }
 
+/// A journal may have a name to which nothing can be added.
+#[test]
+fn a_journal_whose_name_is_as_long_as_can_be_grows() {
+    let folder = Folder::new("long-name");
+    let path = folder.file(&"j".repeat(250));
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    while length(&path) < 3 * LIMIT {
+        start_compaction(&mut node);
+    }
+    let log = node.kill();
+    assert_eq!(
+        log.matches("not compacted: cannot create ").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
 /// Of a compaction that was killed with the node. What is beside it is gone, unless a node uses it.
 #[test]
 fn what_a_killed_compaction_has_left_is_removed() {
@@ -295,12 +330,12 @@ fn what_a_killed_compaction_has_left_is_removed() {
         fs::write(&aside, leftover).expect("the folder can be written to");
         let in_use = fs::File::open(&aside).expect("it was just written");
         in_use.lock().expect("nobody else has it");
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         node.ask(r#"{"type": "status"}"#);
         node.kill();
         assert_eq!(folder.names(), ["journal", "journal.compaction-3"]);
         drop(in_use);
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         node.ask(r#"{"type": "status"}"#);
         node.kill();
         assert_eq!(folder.names(), ["journal"]);
@@ -312,22 +347,24 @@ fn what_a_killed_compaction_has_left_is_removed() {
 fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
     let folder = Folder::new("failing");
     let full = folder.file("full");
-    let mut node = Node::start(&full);
-    assert_answer(&node.ask(&submit("before", 100)), "job_submitted");
+    let mut node = start(&full);
+    node.expect(&submit("before", 100), "job_submitted");
     fill(&mut node, &full);
     node.kill();
     let mut outcomes = Vec::new();
     for files in 5..16 {
         let path = folder.file("journal");
         fs::copy(&full, &path).expect("there is room");
-        let limited = format!(r#"ulimit -n {files}; exec "$NODE" --quiet --journal "$FILE""#);
+        let limited = format!(
+            r#"ulimit -n {files}; exec "$NODE" --quiet --journal-compact-from {LIMIT} --journal "$FILE""#
+        );
         let mut node = Node::spawn(&mut shell_command(&limited, &path));
         start_compaction(&mut node);
         for _ in 0..100 {
-            assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
+            node.expect(&long_heartbeat(0), "heartbeat_ok");
         }
         go_on_until(&mut node, || folder.names() == ["full", "journal"]);
-        assert_answer(&node.ask(&submit("after", 100)), "job_submitted");
+        node.expect(&submit("after", 100), "job_submitted");
         let is_compacted = starts_with_state(&path);
         let log = node.kill();
         assert_eq!(
@@ -349,23 +386,27 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
     let mut random = Random::new(2);
     let folder = Folder::new("child");
     let full = folder.file("full");
-    let mut node = Node::start(&full);
-    assert_answer(&node.ask(&submit("before", 20 * MIB)), "job_submitted");
+    let mut node = start(&full);
+    node.expect(&submit("before", LIMIT / 3), "job_submitted");
     fill(&mut node, &full);
     node.kill();
     let mut killed = 0;
     for _ in 0..8 {
         let path = folder.file("journal");
         fs::copy(&full, &path).expect("there is room");
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         start_compaction(&mut node);
         thread::sleep(Duration::from_micros(random.below(1_500_000)));
         if node.kill_children() {
             go_on_until(&mut node, || folder.names() == ["full", "journal"]);
-            assert_answer(&node.ask(&submit("after", 100)), "job_submitted");
-            assert!(!starts_with_state(&path));
+            node.expect(&submit("after", 100), "job_submitted");
+            if starts_with_state(&path) {
+                // It had done its work.
+                node.kill();
+                continue;
+            }
             // It is tried again when the journal has grown.
-            let limit = length(&path) * 3 / 2 + MIB;
+            let limit = length(&path) * 3 / 2;
             while length(&path) < limit {
                 start_compaction(&mut node);
             }
@@ -379,6 +420,8 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
             );
             assert_jobs(&path, &["before", "after"]);
             killed += 1;
+        } else {
+            node.kill();
         }
     }
     assert!(killed > 0, "no child was there to be killed");
@@ -386,7 +429,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
 
 /// Sees that a node knows these jobs that is started on a journal.
 fn assert_jobs(path: &Path, jobs: &[&str]) {
-    let mut node = Node::start(path);
+    let mut node = start(path);
     for job in jobs {
         let status = node.ask(&format!(r#"{{"type": "job_status", "job_id": "{job}"}}"#));
         assert_answer(&status, "job_status_ok");

@@ -85,6 +85,21 @@ impl Node {
         reply
     }
 
+    /// Sends a message whose reply has to be of that type.
+    pub fn expect(&mut self, message: &str, kind: &str) {
+        let reply = self.ask(message);
+        if !reply.contains(&format!("\"type\": \"{kind}\"")) {
+            let mut log = String::new();
+            if reply.is_empty()
+                && let Some(stderr) = &mut self.child.stderr
+            {
+                let _ = stderr.read_to_string(&mut log);
+            }
+            let message = &message[..message.len().min(100)];
+            panic!("no {kind} to {message}: {reply}{log}");
+        }
+    }
+
     pub fn ask_all(&mut self, messages: &[&str]) -> Vec<String> {
         messages.iter().map(|message| self.ask(message)).collect()
     }

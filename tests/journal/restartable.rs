@@ -12,6 +12,8 @@ pub struct Restartable {
     recorder: Recorder,
     /// What stands in the file.
     pub journal: Vec<u8>,
+    /// How much of it would survive a power loss.
+    pub synced_bytes: usize,
     /// The `msg_id` of the latest reply in an envelope.
     latest_msg_id: Option<u64>,
 }
@@ -35,6 +37,7 @@ impl Restartable {
             service: recovery.service,
             recorder: recovery.recorder,
             journal,
+            synced_bytes: 0,
             latest_msg_id: None,
         };
         node.write();
@@ -78,6 +81,11 @@ impl Restartable {
 
     fn write(&mut self) {
         self.journal.append(&mut self.recorder.records);
+        if std::mem::take(&mut self.recorder.must_sync) {
+            self.synced_bytes = self.journal.len();
+            self.recorder.record_sync();
+            self.journal.append(&mut self.recorder.records);
+        }
     }
 }
 

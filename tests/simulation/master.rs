@@ -10,6 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub struct Master {
     node: Node,
     journal: Vec<u8>,
+    /// How long the journal of a new master is.
+    new_length: usize,
 }
 
 impl Master {
@@ -21,11 +23,19 @@ impl Master {
             .ok()?;
         let whole = usize::try_from(recovery.bytes).ok()?;
         let node = Node::recovered(recovery, true);
-        let mut master = Self { node, journal };
+        let is_new = journal.is_empty();
+        let mut master = Self {
+            node,
+            journal,
+            new_length: 0,
+        };
         // The record that was torn when the master was killed.
         master.journal.truncate(whole);
         let records = master.take_records();
         master.journal.extend(records);
+        if is_new {
+            master.new_length = master.journal.len();
+        }
         Some(master)
     }
 
@@ -60,10 +70,19 @@ impl Master {
         Some(())
     }
 
+    /// Whether nothing is left of it when it is killed, so that it starts as a new one.
+    pub fn has_empty_journal(&self) -> bool {
+        self.journal.len() == self.new_length
+    }
+
     /// Is killed and started again, on a compacted journal if it `compacts`.
     pub fn restart(&mut self, compacts: bool) -> Option<()> {
-        *self = Self::start(std::mem::take(&mut self.journal))?;
-        if compacts {
+        let (journal, new_length) = (std::mem::take(&mut self.journal), self.new_length);
+        *self = Self::start(journal)?;
+        if self.journal.len() == new_length {
+            // There is nothing to compact.
+            self.new_length = new_length;
+        } else if compacts {
             let mut compacted = Vec::new();
             let journal = &self.journal[..];
             catch_unwind(AssertUnwindSafe(|| {

@@ -90,10 +90,9 @@ enum LastCheck {
 #[derive(Clone, Debug)]
 struct Worker {
     id: String,
-    /// None: the worker is untimed.
+    /// None: it was never heard from, or that was forgotten; and no check has timed it yet.
     last_heartbeat: Option<i64>,
-    /// While the worker is untimed: the latest that was heard from it before.
-    heard_before: Option<i64>,
+    untimed: bool,
     failed: bool,
     heard_since_recovery: bool,
     /// Whether it "has sent a `request_task` since it last failed by a check".
@@ -158,7 +157,7 @@ struct Attempt {
     /// How many attempts there were before this one, in all tasks.
     born: usize,
     fetched: bool,
-    /// Whether its worker reported on it.
+    /// Whether its worker has reported on it.
     reported: bool,
     /// The `timestamp` of the request that first fetched it. Unknown for the first attempt of a task taken in.
     fetched_at: Option<i64>,

@@ -100,6 +100,17 @@ impl Witness {
         }
     }
 
+    /// Has a conversation with a new master, up to the first law that is broken.
+    pub fn have(conversation: &[Input], with_oracle: bool) -> (Self, Option<Violation>) {
+        let mut witness = Self::new(with_oracle);
+        for input in conversation {
+            if let Err(violation) = witness.say(input.clone()) {
+                return (witness, Some(violation));
+            }
+        }
+        (witness, None)
+    }
+
     /// What was seen of the master last.
     pub fn seen(&self) -> &Snapshot {
         &self.seen
@@ -111,7 +122,7 @@ impl Witness {
             .ledger
             .workers
             .iter()
-            .filter_map(|worker| worker.last_heartbeat.max(worker.heard_before));
+            .filter_map(|worker| worker.last_heartbeat);
         let ahead = heartbeats.map(|last| last.saturating_sub(now_ms));
         ahead
             .filter(|ahead_ms| *ahead_ms < i64::from(i32::MAX))
@@ -141,13 +152,15 @@ impl Witness {
                 Ok(None)
             }
             Input::Crash { compacts } => {
-                self.restart(compacts)?;
+                let is_new = self.master.has_empty_journal();
+                self.restart(compacts, is_new)?;
                 Ok(None)
             }
             Input::CrashAt(line) => {
+                let is_new = self.master.has_empty_journal();
                 let has_answered = self.master.answer_in_vain(format!("{line}\n").as_bytes());
                 has_answered.map_or_else(|| broken(NO_PANIC, "it did"), Ok)?;
-                self.restart(false)?;
+                self.restart(false, is_new)?;
                 Ok(None)
             }
         }
@@ -181,14 +194,17 @@ impl Witness {
     }
 
     /// What a master knows is all in its journal.
-    fn restart(&mut self, compacts: bool) -> Result<(), Violation> {
+    fn restart(&mut self, compacts: bool, is_new: bool) -> Result<(), Violation> {
         if self.master.restart(compacts).is_none() {
             return broken("a_killed_master_comes_back", "it does not");
         }
         self.has_recovered = true;
-        self.ledger.recover();
-        if let Some(model) = &mut self.oracle {
-            model.recover();
+        // Of a master that had recorded nothing, nobody can tell that it was there.
+        if !is_new {
+            self.ledger.recover();
+            if let Some(model) = &mut self.oracle {
+                model.recover();
+            }
         }
         if self.look()? == self.seen {
             Ok(())

@@ -8,6 +8,7 @@
 
 mod allocations;
 mod baseline;
+mod bounds;
 mod heartbeats;
 mod journal;
 mod process;
@@ -25,7 +26,7 @@ use std::time::Instant;
 use table::Row;
 
 /// What is measured, by name. A new row goes into the section that shares its set-up, or into one of its own.
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("heartbeats", heartbeats::rows),
     ("orders", heartbeats::orders),
     ("allocations", allocations::rows),
@@ -34,6 +35,7 @@ const SECTIONS: [(&str, Section); 11] = [
     ("checks", workers::checks),
     ("tasks", tasks::rows),
     ("flatness", tasks::flatness),
+    ("bounds", bounds::rows),
     ("reduces", reduces::rows),
     ("replies", replies::rows),
     ("journal", journal::rows),

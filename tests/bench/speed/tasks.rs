@@ -4,8 +4,8 @@ use super::Bench;
 use super::process::{Session, baseline, node};
 use super::table::{Measured, Rounds, Row, Target, Unit, thousands};
 use super::workload::{
-    chunk, complete_task, fail_task, job_status, reassign, remove_job, request_task, scattered,
-    submit_job, task, worker,
+    chunk, complete_task, fail_task, job_status, reassign, remove_job, request_task,
+    request_task_after, scattered, submit_job, task, worker,
 };
 use std::io;
 use std::time::Duration;
@@ -175,7 +175,7 @@ fn go_wrong_with(numbers: impl Iterator<Item = usize>) -> [(Vec<u8>, String); 3]
         let (from, to) = (worker(number), worker(number ^ 1));
         last = task(number);
         fail_task(&mut fail, &from, &last);
-        request_task(&mut request, &from);
+        request_task_after(&mut request, &from, 1);
         reassign(&mut move_on, &from, &to, number);
     }
     [

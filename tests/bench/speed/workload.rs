@@ -122,6 +122,7 @@ pub fn check_failures(input: &mut Vec<u8>, heartbeats: usize, timeout_ms: usize)
     );
 }
 
+/// A job in which a worker may get a task again as soon as its clock has moved since it failed at it.
 pub fn submit_job(input: &mut Vec<u8>, chunks: impl Iterator<Item = String>, reduces: usize) {
     let tasks: Vec<String> = (0..)
         .zip(chunks)
@@ -132,7 +133,9 @@ pub fn submit_job(input: &mut Vec<u8>, chunks: impl Iterator<Item = String>, red
         input,
         "c0",
         "submit_job",
-        format_args!("\"job_id\": \"job\", \"tasks\": [{tasks}], \"reduce_tasks\": {reduces}"),
+        format_args!(
+            "\"job_id\": \"job\", \"tasks\": [{tasks}], \"reduce_tasks\": {reduces}, \"avoid_ms\": 0"
+        ),
     );
 }
 
@@ -145,11 +148,17 @@ pub fn remove_job(input: &mut Vec<u8>) {
 }
 
 pub fn request_task(input: &mut Vec<u8>, worker: &str) {
+    request_task_after(input, worker, 0);
+}
+
+/// A request that is sent some ms after the others.
+pub fn request_task_after(input: &mut Vec<u8>, worker: &str, ms: usize) {
+    let timestamp = START_MS + ms;
     message(
         input,
         worker,
         "request_task",
-        format_args!("\"worker_id\": \"{worker}\", \"timestamp\": {START_MS}"),
+        format_args!("\"worker_id\": \"{worker}\", \"timestamp\": {timestamp}"),
     );
 }
 
@@ -190,4 +199,9 @@ pub fn reassign(input: &mut Vec<u8>, failed: &str, healthy: &str, number: usize)
              \"tasks\": [{{\"id\": \"{task}\", \"chunk\": {chunk}}}]"
         ),
     );
+}
+
+/// Any other message, with its fields as JSON.
+pub fn other(input: &mut Vec<u8>, kind: &str, fields: impl Display) {
+    message(input, "c0", kind, fields);
 }

@@ -51,9 +51,9 @@ impl Model {
         // "but for those on a worker on which the task had failed before, however long ago, while another worker could take
         // it"
         let had_failed_there = self.tasks[t]
-            .attempts
+            .given_to(&worker_id)
             .iter()
-            .any(|attempt| attempt.worker == worker_id && attempt.has_failed());
+            .any(|attempt| attempt.has_failed());
         let counted = !(had_failed_there && self.another_could_take(t, &worker_id));
         self.hit(match (timed_out, counted) {
             (true, true) => "time-out",

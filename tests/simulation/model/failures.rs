@@ -13,8 +13,9 @@ impl Model {
         let remove_after_ms = body.optional_duration("remove_after_ms")?;
 
         let is_old = self.last_check_failures.makes_old(now);
+        // Of an untimed worker: "Until then no check reports it."
         let silence = |worker: &Worker| {
-            let last = worker.last_heartbeat?;
+            let last = worker.last_heartbeat.filter(|_| !worker.untimed)?;
             Some(i128::from(now) - i128::from(last))
         };
         // "`check_failures` reports every known worker with `now - last_heartbeat > timeout_ms`; equal is still healthy."
@@ -67,21 +68,20 @@ impl Model {
     fn time_workers(&mut self, now: i64, timeout_ms: i64) {
         for w in 0..self.workers.len() {
             let worker = &mut self.workers[w];
-            match worker.last_heartbeat {
-                // "is untimed: the `now` of the next check becomes its last heartbeat"
-                None => {
-                    // CHOICE: unless something later was heard from it before a recovery.
-                    worker.last_heartbeat = worker.heard_before.take().max(Some(now));
-                    self.hit("worker timed from its first check");
-                }
-                // "A last heartbeat that is later than a check's `now` by more than its `timeout_ms` cannot be true. The
-                // check does not report the worker, makes it untimed, and forgets that heartbeat."
-                Some(last) if i128::from(last) - i128::from(now) > i128::from(timeout_ms) => {
-                    worker.last_heartbeat = None;
-                    worker.heard_before = None;
-                    self.hit("heartbeat from the future");
-                }
-                Some(_) => {}
+            let last = worker.last_heartbeat;
+            if last.is_some_and(|last| i128::from(last) - i128::from(now) > i128::from(timeout_ms))
+            {
+                // "A last heartbeat that is later than a check's `now` by more than its `timeout_ms` cannot be true. The check
+                // does not report the worker, makes it untimed (also when it is untimed already: the next check times it),
+                // and forgets that heartbeat."
+                worker.last_heartbeat = None;
+                worker.untimed = true;
+                self.hit("heartbeat from the future");
+            } else if worker.untimed {
+                // "is untimed: the `now` of the next check becomes its last heartbeat, unless a later one is remembered"
+                worker.last_heartbeat = last.max(Some(now));
+                worker.untimed = false;
+                self.hit("worker timed from its first check");
             }
         }
     }

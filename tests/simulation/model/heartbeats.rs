@@ -72,8 +72,8 @@ impl Model {
         self.make_known(worker_id);
         let worker = self.worker_mut(worker_id).expect("it is known now");
         // "The latest `timestamp` heard counts: one delivered late never moves it back."
-        let latest = worker.last_heartbeat.max(worker.heard_before.take());
-        worker.last_heartbeat = latest.max(Some(timestamp));
+        worker.last_heartbeat = worker.last_heartbeat.max(Some(timestamp));
+        worker.untimed = false;
         worker.heard_since_recovery = true;
         let is_late = worker.last_heartbeat > Some(timestamp);
         // "Any message from a failed worker makes it healthy again"
@@ -91,7 +91,8 @@ impl Model {
             self.workers.push(Worker {
                 id: worker_id.to_string(),
                 last_heartbeat: None,
-                heard_before: None,
+                // "A worker that is known but was never heard from […] is untimed"
+                untimed: true,
                 failed: false,
                 heard_since_recovery: false,
                 has_asked: false,
@@ -109,7 +110,7 @@ impl Model {
         self.workers.iter_mut().find(|worker| worker.id == id)
     }
 
-    /// None: the worker is untimed, or unknown.
+    /// None: it is not known.
     pub(super) fn last_heartbeat(&self, worker_id: &str) -> Option<i64> {
         self.worker(worker_id)
             .and_then(|worker| worker.last_heartbeat)

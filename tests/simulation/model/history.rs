@@ -47,8 +47,8 @@ impl Task {
     }
 
     /// "An attempt that ended before its worker fetched it was never heard of by anyone: it is forgotten, but for its
-    /// number, as soon as the task has a newer one"
-    /// CHOICE: one that its worker reported on, fetched or not, was heard of.
+    /// number, as soon as the task has a newer one (reports of it are 22), and so is the history that it left. One that its
+    /// worker has reported on was heard of, and is remembered."
     pub(super) fn remembered(&self) -> Vec<&Attempt> {
         let newest = self.attempts.last().map(|attempt| attempt.number);
         self.attempts

@@ -66,11 +66,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The text of an `error`, as it is printed: "A string escape that is half of a surrogate pair is kept as it came".
+    /// The text of an `error`, as it is printed: "an `error` that has one [half of a surrogate pair] is kept as it came as a
+    /// whole".
     pub(super) fn error_text(&self, name: &str) -> Result<String, Refused> {
         let json = self.get(name).ok_or(MALFORMED)?;
-        match json.value {
-            Value::Text(_) => Ok(printed_with_halves(json.raw)),
+        match &json.value {
+            Value::Text(Some(text)) => Ok(quoted(text)),
+            Value::Text(None) => Ok(json.raw.to_string()),
             _ => Err(MALFORMED),
         }
     }
@@ -173,39 +175,6 @@ pub(super) fn element(list: &str, index: i64) -> String {
         unreachable!("a map's output is a list in a job with reduces");
     };
     elements[usize::try_from(index).unwrap()].raw.to_string()
-}
-
-/// A JSON string, printed as any other but for its escaped halves of surrogate pairs.
-fn printed_with_halves(raw: &str) -> String {
-    let mut printed = String::new();
-    // Where the next piece starts that has no half in it.
-    let mut start = 1;
-    let mut at = 1;
-    let unit = |at: usize| {
-        let digits = raw.get(at..at + 6)?.strip_prefix("\\u")?;
-        u32::from_str_radix(digits, 16).ok()
-    };
-    let print = |piece: &str| {
-        let text: String = serde_json::from_str(&format!("\"{piece}\"")).expect("no half in it");
-        let printed = quoted(&text);
-        printed[1..printed.len() - 1].to_string()
-    };
-    while at < raw.len() - 1 {
-        match (unit(at), unit(at + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
-            (Some(0xd800..=0xdfff), _) => {
-                printed += &print(&raw[start..at]);
-                printed += &raw[at..at + 6];
-                at += 6;
-                start = at;
-            }
-            (Some(_), _) => at += 6,
-            (None, _) if raw[at..].starts_with('\\') => at += 2,
-            (None, _) => at += raw[at..].chars().next().map_or(1, char::len_utf8),
-        }
-    }
-    printed += &print(&raw[start..raw.len() - 1]);
-    format!("\"{printed}\"")
 }
 
 pub(super) fn quoted(text: &str) -> String {

@@ -7,10 +7,10 @@ impl Model {
     pub fn recover(&mut self) {
         for w in 0..self.workers.len() {
             let worker = &mut self.workers[w];
-            // "the healthy workers that were heard from since the recovery before become untimed (section 5). Workers not
-            // heard from since then get no new grace […]; failed workers stay failed."
+            // "the healthy workers that were heard from since the recovery before become untimed (section 5); their last
+            // heartbeats are remembered. Workers not heard from since then get no new grace […]; failed workers stay failed."
             if worker.heard_since_recovery && !worker.failed {
-                worker.heard_before = worker.heard_before.max(worker.last_heartbeat.take());
+                worker.untimed = true;
                 self.hit("recovery: untimed");
             } else if !worker.failed {
                 self.hit("recovery: no new grace");

@@ -215,3 +215,33 @@ fn sums(tasks: &[Task]) -> BTreeMap<String, i128> {
     }
     sums
 }
+
+/// For whoever compares the model with a master.
+impl Model {
+    /// The ids of the jobs and tasks that there are.
+    #[must_use]
+    pub fn known_ids(&self) -> (Vec<&str>, Vec<&str>) {
+        (
+            self.jobs.iter().map(|job| &*job.id).collect(),
+            self.tasks.iter().map(|task| &*task.id).collect(),
+        )
+    }
+
+    /// The `msg_id` of the next reply in an envelope.
+    #[must_use]
+    pub fn next_msg_id(&self) -> u64 {
+        self.enveloped_replies
+    }
+
+    /// The live attempts: worker, task, attempt number.
+    #[must_use]
+    pub fn live_attempts(&self) -> Vec<(String, String, i64)> {
+        let mut live = vec![];
+        for task in &self.tasks {
+            for attempt in task.live() {
+                live.push((attempt.worker.clone(), task.id.clone(), attempt.number));
+            }
+        }
+        live
+    }
+}

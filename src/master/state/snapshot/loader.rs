@@ -67,6 +67,7 @@ impl Loader {
                 numbers_above,
             } => {
                 ensure(count <= MAX_REDUCE_TASKS, "there are too many reduces")?;
+                ensure(order < MAX_COUNT, "a number is too large")?;
                 for order in (order..).take(count as usize) {
                     ensure(order < MAX_COUNT, "a number is too large")?;
                     let mut task = Task::new(Work::Reduce, order, numbers_above);
