@@ -69,7 +69,10 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """Kills a process and its children, as the end of its machine would."""
-        self.signal(name, signal.SIGKILL)
+        try:
+            self.signal(name, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # It has ended by itself.
         self.processes.pop(name).wait()
 
     def signal(self, name: str, number: int) -> None:

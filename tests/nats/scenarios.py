@@ -124,6 +124,35 @@ async def snapshots(cluster: Cluster) -> None:
     cluster.check_nobody_healthy_failed()
 
 
+async def interruption(cluster: Cluster) -> None:
+    """Ctrl-C of a submitter removes its job and all that belongs to it, also from the hands of the workers."""
+    write_text(cluster.folder, 100_000)
+    cluster.start_all(2, 1)
+    await is_up(cluster)
+    count = cluster.addition
+    cluster.addition = "\n\n\ndef map(lines):\n    import time\n\n    time.sleep(1000)\n"
+    cluster.submit("submitter")
+    async with bus.client(cluster.options("admin"), "admin") as (client, _):
+
+        async def running() -> list:
+            workers = (await client.ask("list_workers"))["workers"]
+            return [task for worker in workers for task in worker["running"]]
+
+        while not await running():
+            await asyncio.sleep(0.1)
+        cluster.signal("submitter", signal.SIGINT)
+        assert cluster.processes.pop("submitter").wait(30) == 130
+        assert (await client.ask("list_jobs"))["jobs"] == []
+        assert await running() == []
+    assert list((cluster.folder / "shared").iterdir()) == []
+    # The workers are free for another one.
+    cluster.addition = count
+    cluster.submit("submitter")
+    await cluster.result("submitter", 60)
+    cluster.check_nobody_healthy_failed()
+    await finish(cluster)
+
+
 async def hostile(cluster: Cluster) -> None:
     """Messages of every kind but the right one: each has one reply, and nobody else notices."""
     write_text(cluster.folder, 100_000)
@@ -376,7 +405,9 @@ async def measure(cluster: Cluster) -> None:
         )
 
 
-SCENARIOS = {work.__name__: work for work in (kills, silence, snapshots, hostile, security, partitions, measure)}
+SCENARIOS = {
+    work.__name__: work for work in (kills, silence, snapshots, interruption, hostile, security, partitions, measure)
+}
 
 
 def main() -> None:
