@@ -124,6 +124,35 @@ async def snapshots(cluster: Cluster) -> None:
     cluster.check_nobody_healthy_failed()
 
 
+async def interruption(cluster: Cluster) -> None:
+    """Ctrl-C of a submitter removes its job and all that belongs to it, also from the hands of the workers."""
+    write_text(cluster.folder, 100_000)
+    cluster.start_all(2, 1)
+    await is_up(cluster)
+    count = cluster.addition
+    cluster.addition = "\n\n\ndef map(lines):\n    import time\n\n    time.sleep(1000)\n"
+    cluster.submit("submitter")
+    async with bus.client(cluster.options("admin"), "admin") as (client, _):
+
+        async def running() -> list:
+            workers = (await client.ask("list_workers"))["workers"]
+            return [task for worker in workers for task in worker["running"]]
+
+        while not await running():
+            await asyncio.sleep(0.1)
+        cluster.signal("submitter", signal.SIGINT)
+        assert cluster.processes.pop("submitter").wait(30) == 130
+        assert (await client.ask("list_jobs"))["jobs"] == []
+        assert await running() == []
+    assert list((cluster.folder / "shared").iterdir()) == []
+    # The workers are free for another one.
+    cluster.addition = count
+    cluster.submit("submitter")
+    await cluster.result("submitter", 60)
+    cluster.check_nobody_healthy_failed()
+    await finish(cluster)
+
+
 async def hostile(cluster: Cluster) -> None:
     """Messages of every kind but the right one: each has one reply, and nobody else notices."""
     write_text(cluster.folder, 100_000)
@@ -336,7 +365,49 @@ async def finish(cluster: Cluster) -> None:
     await cluster.check_streams()
 
 
-SCENARIOS = {work.__name__: work for work in (kills, silence, snapshots, hostile, security, partitions)}
+async def measure(cluster: Cluster) -> None:
+    """Not a test: prints how fast requests are answered, by the number of replicas, and while replicas are killed."""
+    cluster.start_servers()
+    for replicas in 1, 3:
+        for number in range(replicas):
+            if f"r{number}" not in cluster.processes:
+                cluster.start_replica(number)
+        await is_up(cluster)
+        await asyncio.sleep(2)
+        async with bus.client(cluster.options("w0"), "worker") as (client, _):
+
+            async def ask(client=client) -> float:
+                start = time.perf_counter()
+                await client.ask("heartbeat", worker_id="w0", timestamp=1)
+                return 1000 * (time.perf_counter() - start)
+
+            times = sorted([await ask() for _ in range(500)])
+            print(f"{replicas} replicas, one request at a time: p50 {times[250]:.1f} ms, p99 {times[495]:.1f} ms")
+            start = time.perf_counter()
+            for _ in range(5):
+                await asyncio.gather(*(ask() for _ in range(1000)))
+            print(f"{replicas} replicas, a thousand at a time: {5000 / (time.perf_counter() - start):.0f} requests/s")
+    async with bus.client(cluster.options("w0"), "worker") as (client, _):
+        times = []
+        for round in range(6):
+            name = f"r{round % 3}"
+            asyncio.get_running_loop().call_later(0.2, cluster.kill, name)
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                start = time.perf_counter()
+                await client.ask("heartbeat", worker_id="w0", timestamp=1)
+                times.append(1000 * (time.perf_counter() - start))
+            cluster.again(name)
+            await asyncio.sleep(2)
+        times.sort()
+        print(
+            f"6 kills of a replica in {len(times)} requests: p50 {times[len(times) // 2]:.1f} ms, slowest {times[-1]:.0f} ms"
+        )
+
+
+SCENARIOS = {
+    work.__name__: work for work in (kills, silence, snapshots, interruption, hostile, security, partitions, measure)
+}
 
 
 def main() -> None:
