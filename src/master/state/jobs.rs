@@ -213,7 +213,8 @@ pub fn reduce_id(job: &str, partition: usize) -> String {
 
 /// Splits the id of a reduce task into its job's and its partition; `None` for an id that no reduce task can have.
 fn split_reduce_id(id: &str) -> Option<(&str, usize)> {
-    let (job, partition) = id.rsplit_once("-reduce-")?;
+    let (rest, partition) = id.rsplit_once('-')?;
+    let job = rest.strip_suffix("-reduce")?;
     let number: u32 = partition.parse().ok()?;
     // "+1" and "01" are numbers, too, but no partition is written so.
     let is_written_so = partition.starts_with(|first: char| first.is_ascii_digit())

@@ -226,8 +226,12 @@ impl Workers {
     pub(super) fn hold<R>(&mut self, id: &WorkerId, change: impl FnOnce(&mut Holdings) -> R) -> R {
         if let Some(holdings) = self.holdings.get_mut(id) {
             let result = change(holdings);
-            // What a known worker holds changes all the time: its entry stays.
-            if holdings.is_empty() && !self.known.contains_key(id) {
+            // What a known worker holds changes all the time, so its entry stays until the worker is forgotten. While
+            // there are fewer entries than known workers, nobody has to look up which this is.
+            if holdings.is_empty()
+                && self.holdings.len() > self.known.len()
+                && !self.known.contains_key(id)
+            {
                 self.holdings.remove(id);
             }
             return result;

@@ -22,13 +22,14 @@ impl Master {
     }
 
     /// Notes that a worker completed an attempt of a job.
-    pub(in crate::master) fn note_completed_attempt(&mut self, key: JobKey, worker: &WorkerId) {
+    pub(in crate::master) fn note_completed_attempt(&mut self, key: JobKey, worker: &str) {
         let job = self.jobs.get_mut(key);
         if job.conduct.is_empty() {
             return;
         }
         if job.conduct.remove(worker).is_some() {
             job.suspects.remove(worker);
+            let worker = &self.workers.shared_id(worker);
             self.workers
                 .hold(worker, |holdings| holdings.failed_in.remove(&key));
         }
