@@ -185,6 +185,9 @@ impl Node {
                     if let Some(recorder) = &mut self.recorder {
                         recorder.record(text, effect, &self.service);
                     }
+                    if let Some(notice) = self.service.notice {
+                        let _ = writeln!(self.log, "line {line}: {notice}");
+                    }
                     if !self.quiet {
                         log_events(&mut self.log, line, self.service.master.events());
                     }

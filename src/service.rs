@@ -17,6 +17,8 @@ pub struct Service {
     pub master: Master,
     /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
     pub checks_senders: bool,
+    /// What the log should say about the last message, besides its events.
+    pub notice: Option<&'static str>,
 }
 
 /// No `msg_id` in a snapshot is larger, so that none ever overflows.
@@ -72,6 +74,7 @@ impl Service {
         replies: Option<&mut Vec<u8>>,
     ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
+        self.notice = None;
         if message.is_reply() {
             return Err(Unanswered::IsReply);
         }
@@ -107,6 +110,9 @@ impl Service {
             Err(error) => Err(error),
         };
         let is_error = reply.is_err();
+        if is_init && is_error {
+            self.notice = Some("init refused: it cannot be answered, or the node has another name");
+        }
         let reply = reply.unwrap_or_else(Reply::from);
         let envelope = (self.address).envelope(sender.filter(|_| message.enveloped));
         let addressing = Addressing {
@@ -242,6 +248,7 @@ impl Loader {
             address: self.address.ok_or(Corrupt("the address is missing"))?,
             master: self.master.finish()?,
             checks_senders: false,
+            notice: None,
         })
     }
 }

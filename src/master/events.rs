@@ -192,7 +192,6 @@ impl Event {
             }
             Self::ExclusionsEnded { job } | Self::JobCompleted { job } => [Some(job), None, None],
             Self::JobFailed { job, task, error } => [Some(job), Some(task), Some(error)],
-            Self::SecondName { node_id } => [Some(node_id), None, None],
             // Details, which the log does not show.
             _ => [None, None, None],
         };

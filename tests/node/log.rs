@@ -212,13 +212,17 @@ fn request_answered_with_an_error_is_no_event() {
 }
 
 #[test]
-fn init_with_another_name_is_logged() {
-    let [first, second] =
-        ["n1", "n2"].map(|name| format!(r#"{{"type": "init", "node_id": "{name}"}}"#));
-    assert_logs(
-        &[&first, &first, &second],
-        &[&["line 3:", "init", "refused", "\"n2\""]],
-    );
+fn init_with_another_name_is_refused_and_logged() {
+    let init = |name| format!(r#"{{"type": "init", "node_id": "{name}"}}"#);
+    for options in [&[][..], &["--quiet"]] {
+        let ended = run(options, [init("n1"), init("n1"), init("n2")].join("\n"));
+        assert_eq!(ended.log().len(), 1, "{}", ended.log);
+        assert!(
+            ended.log.starts_with("line 3: init refused"),
+            "{}",
+            ended.log
+        );
+    }
 }
 
 #[test]
