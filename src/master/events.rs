@@ -12,6 +12,10 @@ const MAX_LOGGED: usize = 20;
 /// Something that happened in one request. Names are ids; times are in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// An `init` with another name than the node has already.
+    SecondName {
+        node_id: Box<str>,
+    },
     WorkerJoined {
         worker: Box<str>,
     },
@@ -219,6 +223,9 @@ impl fmt::Display for Event {
     )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SecondName { node_id } => {
+                write!(f, "init with another name refused: {}", Quoted(node_id))
+            }
             Self::WorkerJoined { worker } => write!(f, "worker {} joined", Quoted(worker)),
             Self::WorkerHeard { worker, at } => {
                 write!(f, "worker {} heard at {at}", Quoted(worker))
@@ -443,7 +450,7 @@ impl Events {
     }
 
     /// Adds an event; it is made only if it is kept.
-    pub(super) fn push(&mut self, event: impl FnOnce() -> Event) {
+    pub fn push(&mut self, event: impl FnOnce() -> Event) {
         self.insert(self.kept.len(), event);
     }
 
