@@ -157,6 +157,9 @@ fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
             Ok(cluster) => {
                 let inputs = &cluster.witness.transcript;
                 let kinds = inputs.iter().map(|(input, _)| (input.kind().to_owned(), 1));
+                if goes_on {
+                    println!("length {} {}", seed, inputs.len());
+                }
                 for (what, count) in cluster.witness.coverage().into_iter().chain(kinds) {
                     *summary.happened.entry(what).or_default() += count;
                 }
@@ -247,7 +250,32 @@ const WORKLOAD: &[&str] = &[
     "map skipped",
     "median of an even number",
     "median of an odd number",
-    "no straggler: not fetched",
+    "attempt from the future",
+    "attempt timed anew after a recovery",
+    "attempt timed before it is fetched",
+    "all exclusions end",
+    "attempts start above those removed",
+    "cancel: timed out",
+    "check refused: too many would fail",
+    "excluded from the job",
+    "exclusion stays: enough others",
+    "failure not counted",
+    "heartbeat from the future",
+    "heartbeat with cancel",
+    "incarnation: larger",
+    "incarnation: smaller",
+    "lost inputs: none, the reduce is lost",
+    "old check of failures",
+    "old check of stragglers",
+    "one task of the job at a time",
+    "recovery: no new grace",
+    "recovery: untimed",
+    "request 2: passes over a task for its history",
+    "request 3: passes over a task for its history",
+    "straggler: not fetched",
+    "time-out",
+    "worker forgotten by a check",
+    "wrong output",
     "not queued again: another attempt is live",
     "output lost with its worker",
     "output survives: no unfinished reduce",

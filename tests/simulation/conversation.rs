@@ -20,7 +20,7 @@ use serde::Deserialize;
 pub use speaker::Speaker;
 
 /// After each message, so many tasks are asked about, in turn.
-const MOST_TASKS_ASKED: usize = 8;
+const MOST_TASKS_ASKED: usize = 4;
 
 /// Whom the model is compared with.
 enum Subject {
