@@ -2,7 +2,7 @@
 //!
 //! A message is normally one line. It may also span several: it starts at a line whose first byte that is
 //! not blank is `{`, and ends with the line on which its braces balance. [`Framer`] cuts the input
-//! accordingly, and drops what can never become a message, without losing its neighbours.
+//! accordingly. It drops what can never become a message, and loses none of its neighbours.
 //!
 //! Nearly every message is one line, and counting its braces would cost a good part of what parsing it costs.
 //! So the framer is an optimist: it offers a line that starts with `{` and ends with `}` as a message right
@@ -18,7 +18,7 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A buffer that grew beyond this many bytes is given back once it holds less.
+/// A buffer that grew beyond this many bytes is freed once it holds less.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// What the framer cut from its input.
@@ -74,7 +74,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Where the framer stands in the input.
+/// What the framer expects next.
 #[derive(Debug)]
 enum State {
     /// Before the first byte, or in a byte order mark.
@@ -83,9 +83,9 @@ enum State {
     Outside,
     /// In a message whose braces did not balance on the lines before this one.
     Inside { origin: Origin, braces: Braces },
-    /// After a dropped message: up to the next line with `{` in column 1.
+    /// Behind a dropped message: input is skipped up to the next line with `{` in column 1.
     Skipping,
-    /// In what is left of a dropped line.
+    /// In the rest of a dropped line.
     InDroppedLine { then_skip: bool },
 }
 
@@ -110,7 +110,7 @@ struct Offer {
 #[derive(Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
-    /// Start in `buffer` of the message that is being read; the bytes before it are done with.
+    /// Start in `buffer` of the message that is being read; the bytes before it are no longer needed.
     start: usize,
     /// Start of the line that is being read.
     line_start: usize,
@@ -118,7 +118,7 @@ pub struct Framer {
     searched: usize,
     /// The line that is being read, from 1.
     line: u64,
-    /// How many blanks at its start are skipped already.
+    /// How many blanks at its start were skipped.
     indent: usize,
     state: State,
     offer: Option<Offer>,
@@ -222,7 +222,7 @@ impl Framer {
         self.buffer.get(dropped.text.clone()).unwrap_or_default()
     }
 
-    /// Decides what the first byte of a line can decide, even before the line is there in full.
+    /// Decides what the first byte of a line can decide, even before the line is complete.
     fn look_at_line_start(&mut self) -> Option<Dropped> {
         match self.state {
             State::AtStart => self.skip_byte_order_mark(),
@@ -274,14 +274,14 @@ impl Framer {
         self.go_to(self.line_start + blanks);
     }
 
-    /// Is done with all before `position`, in the line that is being read.
+    /// Discards everything before `position`, in the line that is being read.
     fn go_to(&mut self, position: usize) {
         self.start = position;
         self.line_start = position;
         self.searched = self.searched.max(position);
     }
 
-    /// Where a message starts that starts with what is left of this line.
+    /// The origin of a message that starts at `line_start`.
     fn here(&self) -> Origin {
         Origin {
             line: self.line,
@@ -289,8 +289,8 @@ impl Framer {
         }
     }
 
-    /// Goes on to the next line, if this one is there in full. Returns the end of this one in `buffer`,
-    /// without its terminator, and where it starts in the input.
+    /// Advances to the next line, if this one is complete. Returns the end of this one in `buffer`, without its
+    /// terminator, and where it starts in the input.
     fn take_line(&mut self) -> Option<(usize, Origin)> {
         let rest = &self.buffer[self.searched..];
         self.searched += find_newline(rest).map_or(rest.len(), |newline| newline + 1);
@@ -376,8 +376,8 @@ impl Framer {
         Read::Dropped(origin.dropped(reason, text))
     }
 
-    /// Does what can be done about a line that is not there in full: bounds the memory that it takes, and
-    /// at the end of the input reports an unfinished message.
+    /// Handles an incomplete line: bounds the memory that it takes, and at the end of the input drops an unfinished
+    /// message.
     fn leave_partial_line(&mut self) -> Option<Dropped> {
         let text = self.start..self.buffer.len();
         let dropped = match self.state {
@@ -453,7 +453,7 @@ enum Counted {
 }
 
 impl Braces {
-    /// Counts on in one more line, up to the brace that closes the first one.
+    /// Counts in one more line, up to the brace that closes the first one.
     fn count(&mut self, line: &[u8]) -> Counted {
         let mut bytes = line.iter();
         while let Some(byte) = bytes.next() {

@@ -12,17 +12,17 @@ use anyhow::Context as _;
 use drop_log::DropLog;
 use std::io::{BufRead, ErrorKind, Write};
 
-/// How many bytes of input are taken at once, at most. Whoever buffers the input needs no more.
+/// The most bytes of input taken at once. A larger input buffer is of no use.
 pub const MAX_FEED_BYTES: usize = 256 << 10;
 
-/// From how many bytes on replies are written before the input at hand is answered in full.
+/// Replies of this many bytes, or as long a log, are written before the rest of the buffered input is answered.
 const MANY_REPLY_BYTES: usize = 256 << 10;
 
-/// Has a new node answer everything that comes in on `input` until it ends, and writes the replies to `output`
-/// and what people want to know to `log`; only what was dropped if `quiet`.
+/// Runs a new node until `input` ends: writes its replies to `output` and its log to `log`. If `quiet`, the log has
+/// only errors and dropped input.
 ///
-/// Every reply is written before more input is waited for. A reader of `output` that goes away ends the node
-/// without an error. Errors: `input` or `output` fails otherwise.
+/// Every reply is written before the node waits for more input. When the reader of `output` goes away, the node ends
+/// without an error. Errors: `input` or `output` fails in any other way.
 pub fn run(
     input: impl BufRead,
     output: impl Write,
@@ -32,8 +32,8 @@ pub fn run(
     run_node(&mut Node::new(quiet), None, input, output, log)
 }
 
-/// Like [`run`], with a node that may know something already; and with a journal, in which every request that
-/// changes anything stands before its reply is written. Errors: the journal fails, too.
+/// Like [`run`], for a node that may know something already, and with a journal: every request that changes anything
+/// is recorded before its reply is written. Errors: the journal fails, too.
 pub fn run_node(
     node: &mut Node,
     mut journal: Option<Journal>,
@@ -51,7 +51,7 @@ pub fn run_node(
             {
                 let _ = writeln!(node.log, "{failure}");
             }
-            // The log is for people: if they cannot read it, the cluster still has to run.
+            // The log is for people. If they cannot read it, the cluster still has to run.
             let _ = log.write_all(&node.log).and_then(|()| log.flush());
             match output
                 .write_all(&node.replies)
@@ -82,16 +82,16 @@ pub fn run_node(
     }
 }
 
-/// A node without its input and output: bytes are fed in, and what comes of them is in buffers.
+/// A node without its input and output: bytes are fed in; replies and log collect in buffers.
 #[derive(Debug)]
 pub struct Node {
     framer: Framer,
     service: Service,
     /// Makes the records of a journal, for a node that has one.
     pub recorder: Option<Recorder>,
-    /// The replies that have not been taken yet, a line each. They may be sent once the records are written.
+    /// The replies that are not written yet, a line each. They may be sent once the records are written.
     pub replies: Vec<u8>,
-    /// The log that has not been taken yet.
+    /// The log that is not written yet.
     pub log: Vec<u8>,
     drops: DropLog,
     has_ended: bool,
@@ -100,7 +100,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nothing yet. Its log has only what was dropped if `quiet`.
+    /// A node that knows nothing yet. If `quiet`, its log has only errors and dropped input.
     pub fn new(quiet: bool) -> Self {
         Self::with(Service::default(), quiet)
     }
@@ -123,7 +123,7 @@ impl Node {
         }
     }
 
-    /// A node that goes on where a journal ends.
+    /// A node that continues where a journal ends.
     pub fn recovered(recovery: Recovery, quiet: bool) -> Self {
         let Recovery {
             service, recorder, ..
@@ -144,19 +144,19 @@ impl Node {
         self
     }
 
-    /// Takes in a piece of the input.
+    /// Takes a piece of the input.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.framer.feed(bytes);
     }
 
-    /// Takes in the end of the input.
+    /// Marks the end of the input.
     pub fn end(&mut self) {
         self.framer.end();
         self.has_ended = true;
     }
 
-    /// Answers the messages that are there in full, until there are many bytes of replies. Returns whether
-    /// there may be more to answer.
+    /// Answers the complete messages, until many bytes of replies or log have collected. Returns whether there may be
+    /// more to answer.
     pub fn answer_some(&mut self) -> bool {
         while self.replies.len() < MANY_REPLY_BYTES && self.log.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
@@ -184,6 +184,9 @@ impl Node {
                     self.drops.end_run(&mut self.log);
                     if let Some(recorder) = &mut self.recorder {
                         recorder.record(text, effect, &self.service);
+                    }
+                    if let Some(notice) = self.service.notice {
+                        let _ = writeln!(self.log, "line {line}: {notice}");
                     }
                     if !self.quiet {
                         log_events(&mut self.log, line, self.service.master.events());
@@ -237,10 +240,18 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
     else {
         return format!("{reason} at column {column}");
     };
-    let problem = fault.problem.map_or(String::new(), |problem| {
-        reason = Reason::Malformed;
-        format!(": {problem}")
-    });
+    let problem = match fault.problem {
+        Some(problem) => {
+            reason = Reason::Malformed;
+            format!(": {problem}")
+        }
+        None => {
+            if reason == Reason::Malformed {
+                reason = Reason::Unfinished;
+            }
+            String::new()
+        }
+    };
     if fault.line > 1 {
         let line = line + fault.line as u64 - 1;
         format!("{reason} at line {line}, column {}{problem}", fault.column)
@@ -249,7 +260,7 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
     }
 }
 
-/// The reply to a line that is not answered, where every line must be: a bare error.
+/// Answers a line that would get no reply without `--strict`: with a bare error.
 fn refuse(replies: &mut Vec<u8>, text: String) {
     let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
     // It is short: the text of a fault is.

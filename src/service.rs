@@ -1,6 +1,6 @@
 //! Who answers a message: the master, and the name under which its node is addressed (protocol, section 2).
 
-use crate::master::{self, Corrupt, Event, Master};
+use crate::master::{self, Corrupt, Master};
 use crate::wire::{
     self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, MAX_REPLY_BYTES, Message,
     Quoted, Reply, Request, json_string,
@@ -17,6 +17,8 @@ pub struct Service {
     pub master: Master,
     /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
     pub checks_senders: bool,
+    /// What the log should say about the last message, besides its events.
+    pub notice: Option<&'static str>,
 }
 
 /// No `msg_id` in a snapshot is larger, so that none ever overflows.
@@ -52,7 +54,7 @@ impl fmt::Display for Unanswered {
 }
 
 impl Service {
-    /// Answers a message and appends the reply to `replies`, as one line. Returns what it has changed.
+    /// Answers a message: appends the reply to `replies`, as one line, and returns what the request has changed.
     pub fn answer(
         &mut self,
         message: &Message<'_>,
@@ -72,6 +74,7 @@ impl Service {
         replies: Option<&mut Vec<u8>>,
     ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
+        self.notice = None;
         if message.is_reply() {
             return Err(Unanswered::IsReply);
         }
@@ -85,14 +88,7 @@ impl Service {
         };
         let is_init = matches!(request, Ok(Request::Init { .. }));
         let reply = match request {
-            Ok(Request::Init { node_id }) => {
-                let reply = self.address.init(&node_id, message);
-                if matches!(&reply, Err(error) if error.code == ErrorCode::PreconditionFailed) {
-                    let node_id = node_id.as_ref().into();
-                    (self.master.events_mut()).push(|| Event::SecondName { node_id });
-                }
-                reply
-            }
+            Ok(Request::Init { node_id }) => self.address.init(&node_id, message),
             Ok(Request::Snapshot) => {
                 let (address, master) = (self.address.after_reply(message), &self.master);
                 Ok(Reply::SnapshotOk {
@@ -114,6 +110,9 @@ impl Service {
             Err(error) => Err(error),
         };
         let is_error = reply.is_err();
+        if is_init && is_error {
+            self.notice = Some("init refused: it cannot be answered, or the node has another name");
+        }
         let reply = reply.unwrap_or_else(Reply::from);
         let envelope = (self.address).envelope(sender.filter(|_| message.enveloped));
         let addressing = Addressing {
@@ -249,6 +248,7 @@ impl Loader {
             address: self.address.ok_or(Corrupt("the address is missing"))?,
             master: self.master.finish()?,
             checks_senders: false,
+            notice: None,
         })
     }
 }

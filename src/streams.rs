@@ -1,5 +1,4 @@
-//! The streams of the process, made fit for a node: a log that never delays it, and non-blocking pipes that are waited
-//! for.
+//! The standard streams of the process: a log that never delays the node, and streams in non-blocking mode.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
@@ -7,21 +6,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// So much of the log waits for its reader, in bytes; lines that do not fit are dropped.
+/// The most bytes of log that wait for a reader. Lines that do not fit are dropped.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 
-/// So much is written at once, in bytes. A pipe takes as much whole or not at all, so that each piece that it takes
-/// shows that somebody reads.
+/// The most bytes written at once. A pipe takes this much as a whole or not at all, so each piece that it takes shows
+/// progress.
 const PIECE_BYTES: usize = 4 << 10;
 
-/// At its end the node waits for the reader of the log as long as that takes something at least this often.
+/// At the end, a reader that takes nothing for this long is given up.
 const READER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A log that is written by a thread of its own, so that nobody who writes to it ever waits for its reader.
 ///
-/// Lines keep their order. Where the reader is so slow that lines must be dropped, all are until it has caught
-/// up; then a line says how many. When the log is dropped, it waits until all lines are written, or until
-/// its reader has stopped reading.
+/// Lines keep their order. When the queue is full, lines are dropped until the reader has caught up; then one line says
+/// how many were lost. Dropping the log waits until every line is written, or the reader has stopped reading.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -156,9 +154,9 @@ impl Shared {
     }
 }
 
-/// A stream that waits where it is in non-blocking mode, by a parent's doing, and nothing can be read or written now.
+/// A stream that a parent process may have set to non-blocking mode: it waits until it can be read or written.
 ///
-/// Nothing in std waits for a file, so that it sleeps between its tries.
+/// std cannot wait for a file to become ready, so it sleeps between tries.
 #[derive(Debug)]
 pub struct Waiting<S>(pub S);
 

@@ -4,6 +4,8 @@
 // Links, permissions, limits and the shell are those of Unix.
 #![cfg(unix)]
 
+#[path = "journal/by_hand.rs"]
+mod by_hand;
 #[path = "journal/clients.rs"]
 mod clients;
 #[path = "journal/compaction.rs"]
@@ -14,6 +16,8 @@ mod conversation;
 mod damage;
 #[path = "journal/files.rs"]
 mod files;
+#[path = "journal/forged.rs"]
+mod forged;
 #[path = "journal/kept.rs"]
 mod kept;
 #[path = "journal/kills.rs"]

@@ -66,6 +66,11 @@ fn replica_goes_on_from_a_snapshot_and_streams_are_trimmed() {
 }
 
 #[test]
+fn interrupted_submitter_takes_its_job_with_it() {
+    run("interruption");
+}
+
+#[test]
 fn hostile_messages_have_one_reply_each_and_harm_nobody() {
     run("hostile");
 }

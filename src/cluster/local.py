@@ -143,11 +143,13 @@ class LocalCluster:
             task.cancel()
         for process in self.processes:
             kill_group(process)
-        await asyncio.gather(*self.background, return_exceptions=True)
+        if self.background:
+            await asyncio.wait(self.background, timeout=5)
         for process in self.processes:
             try:
-                await asyncio.wait_for(process.communicate(), 5)
-            except (asyncio.TimeoutError, OSError):  # What a user's code started on its own may hold its pipes open.
+                async with asyncio.timeout(5):  # What a user's code started on its own may hold its pipes open.
+                    await process.communicate()
+            except (TimeoutError, OSError, RuntimeError):
                 pass
 
 

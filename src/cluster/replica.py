@@ -10,18 +10,19 @@ There is no leader to elect, and nothing to do when one dies.
 Every so many messages a replica that wins puts the state of its master into the object store, and removes from the
 streams what came before the state before. A replica starts from the last state, and needs no disk.
 
-What goes wrong ends the replica's life, and a second later it starts again, from what NATS has.
+What goes wrong ends the process, and a second later another one is in its place, which starts from what NATS has.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import re
-import signal
 import sys
 import tempfile
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +68,17 @@ class Replica:
     async def live(self) -> None:
         """Raises Ended, or what a library raises."""
         self.connection = await bus.connect(self.options, self.options.name)
-        self.master = None
-        try:
-            self.js = self.connection.jetstream()
-            self.acks = self.connection.new_inbox()
-            await self.connection.subscribe(f"{self.acks}.*.*", cb=self.hear_ack)
-            self.stored = self.replayed_to = (await self.js.stream_info(bus.OUT)).state.last_seq
-            if self.stored > (await self.js.stream_info(bus.IN)).state.last_seq:
-                raise Ended("OUT has replies to requests that IN has lost: the servers lost what they had acknowledged")
-            self.store = await self.js.object_store(bus.STATE)
-            await self.start_master()
-            async with asyncio.TaskGroup() as group:
-                for work in self.feed(), self.hear(), self.publish():
-                    group.create_task(work)
-        except* Ended as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            if self.master and self.master.returncode is None:
-                self.master.kill()
-                await self.master.wait()
-            if self.keeping:
-                self.keeping.cancel()
-            await self.connection.close()
+        self.js = self.connection.jetstream()
+        self.acks = self.connection.new_inbox()
+        await self.connection.subscribe(f"{self.acks}.*.*", cb=self.hear_ack)
+        self.stored = self.replayed_to = (await self.js.stream_info(bus.OUT)).state.last_seq
+        if self.stored > (await self.js.stream_info(bus.IN)).state.last_seq:
+            raise Ended("OUT has replies to requests that IN has lost: the servers lost what they had acknowledged")
+        self.store = await self.js.object_store(bus.STATE)
+        await self.start_master()
+        works = [asyncio.create_task(work) for work in (self.feed(), self.hear(), self.publish())]
+        ended, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+        ended.pop().result()
 
     # --- The master ------------------------------------------------------------------------------------------------
 
@@ -116,7 +106,7 @@ class Replica:
             states = await self.store.list(ignore_deletes=True)
         except NotFoundError:
             return None
-        return await asyncio.wait_for(self.store.get(max(states, key=number_of).name), bus.TRY_S)
+        return await bus.patiently(partial(self.store.get, max(states, key=number_of).name))
 
     async def feed(self) -> None:
         """Gives the master all of IN, in order."""
@@ -208,8 +198,9 @@ class Replica:
                 headers={"Nats-Expected-Last-Sequence": str(k - 1)},
             )
         try:
-            await asyncio.wait_for(self.acked.wait(), ACK_S)
-        except asyncio.TimeoutError:
+            async with asyncio.timeout(ACK_S):
+                await self.acked.wait()
+        except TimeoutError:
             pass  # They are sent again, and may turn out to be there.
         if self.stored < window[0][0]:
             await asyncio.sleep(0.1)
@@ -251,7 +242,7 @@ class Replica:
                 for stream in bus.IN, bus.OUT:
                     await self.js.purge_stream(stream, seq=number_of(states[-2]) + 1)
             self.say(f"stored the state after message {k}")
-        except (NatsError, OSError, asyncio.TimeoutError) as error:
+        except (NatsError, OSError, TimeoutError) as error:
             self.say(f"the state after message {k} was not stored: {error!r}")
 
     def say(self, text: str) -> None:
@@ -270,16 +261,15 @@ def too_large(reply: bytes) -> bytes:
 
 
 async def main(options: argparse.Namespace) -> None:
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
-    for stop in signal.SIGTERM, signal.SIGINT:
-        loop.add_signal_handler(stop, me.cancel)
-    while True:
-        replica = Replica(options)
-        try:
-            await replica.live()
-        except (Exception, ExceptionGroup) as error:
-            replica.say(f"starts again: {error if isinstance(error, Ended) else repr(error)}")
-        await asyncio.sleep(1)
+    """Lives until something goes wrong. The master ends with this process: at the end of its input."""
+    replica = Replica(options)
+    try:
+        await replica.live()
+    except Exception as error:
+        replica.say(f"starts again: {error if isinstance(error, Ended) else repr(error)}")
+    await asyncio.sleep(1)
+    # Not by ending all tasks, some of which may be deep in a library, and waiting for it.
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 if __name__ == "__main__":
@@ -288,7 +278,4 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="replica", help="its user")
     parser.add_argument("--master", metavar="FILE", required=True, help="the built master, the same for all replicas")
     parser.add_argument("--snapshot-every", type=int, default=20_000, metavar="N", help="messages between snapshots")
-    try:
-        asyncio.run(main(parser.parse_args()))
-    except asyncio.CancelledError:
-        sys.exit(0)
+    asyncio.run(main(parser.parse_args()))

@@ -50,8 +50,8 @@ class Runner:
             return self.try_to_run(task, Path(root), Path(scratch), process)
         except LostInputs as error:
             return {"error": clean(str(error)), "lost_inputs": error.inputs}
-        except BaseException:
-            return {"error": clean(traceback.format_exc())}
+        except BaseException as error:
+            return {"error": clean(describe(error, self.job.path if self.job else ""))}
 
     def try_to_run(self, task: dict, root: Path, scratch: Path, process: str) -> dict:
         folder = root / check_name(task["job_id"])
@@ -134,13 +134,20 @@ def clean(error: str) -> str:
     return "\n".join(text.rstrip().splitlines()[-ERROR_LINES:])[-ERROR_LENGTH:]
 
 
+def describe(error: BaseException, path: str) -> str:
+    """Returns an error as Python shows it, from where the user's module comes in, if it does."""
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((at for at, frame in enumerate(frames) if frame.filename == path), 0)
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames[first:])] if frames else []
+    return "".join(lines + traceback.format_exception_only(error))
+
+
 def check(path: str) -> int:
-    """Says on stderr what is wrong with a module, as Python would, but without the lines about this program."""
+    """Says on stderr what is wrong with a module, if anything is."""
     try:
         Module(Path(path).read_text(encoding="utf-8"), path)
     except BaseException as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        sys.stderr.writelines(traceback.format_list(frames) + traceback.format_exception_only(error))
+        sys.stderr.write(describe(error, path))
         return 1
     return 0
 

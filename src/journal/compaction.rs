@@ -12,10 +12,11 @@
 use super::compact::{Compacted, NOT_SHORTER, compact, end_of_state};
 use super::file::{Place, is_at, write_whole};
 use super::format::{Checksum, PARTIAL_HEADER};
+use super::recovery::read;
 use super::unix;
 use anyhow::{Context as _, bail, ensure};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -77,7 +78,7 @@ impl Compaction {
         let aside = Aside::create(place)?;
         // Files of their own: those of the node share their locks, and their places, with whoever has them.
         let input = File::open(&place.path)?;
-        let output = OpenOptions::new().write(true).open(&aside.path)?;
+        let output = aside.open_from_start()?;
         let child = Command::new(program()?)
             .args(["compact", "--bytes", &place.bytes.to_string()])
             .stdin(input)
@@ -271,6 +272,11 @@ impl Aside {
         self.file.as_ref().unwrap_or_else(|| unreachable!())
     }
 
+    /// The file once more, to be written from its start, over the header that it has, and to be read.
+    pub fn open_from_start(&self) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(&self.path)
+    }
+
     fn copy_owner(&self, place: &Place) -> anyhow::Result<()> {
         unix::copy_owner(&place.file, self.file())
             .context("the compacted one cannot have its owner, group and mode")
@@ -345,10 +351,22 @@ pub fn compact_stream(input: &File, output: &File, bytes: Option<u64>) -> anyhow
         BufWriter::with_capacity(1 << 20, SyncOften::new(output)),
         bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(1)),
     )?;
-    match compacted {
-        Compacted::Shorter { .. } => Ok(sync_if_file(output)?),
-        Compacted::NotShorter => bail!(NOT_SHORTER),
+    if compacted == Compacted::NotShorter {
+        bail!(NOT_SHORTER);
     }
+    sync_if_file(output)?;
+    if bytes.is_some() {
+        verify(output)?;
+    }
+    Ok(())
+}
+
+/// Reads a journal that was just written, before it takes the place of one that is known to be good.
+pub fn verify(mut journal: &File) -> anyhow::Result<()> {
+    journal.rewind()?;
+    let read = read(BufReader::with_capacity(1 << 20, journal));
+    read.context("the compacted journal is wrong")?;
+    Ok(())
 }
 
 /// Reads for as long as the output has a name.

@@ -2,7 +2,7 @@
 //! once the file is not where or what it was.
 
 use super::compact::{Compacted, compact};
-use super::compaction::{Aside, Compaction, Progress, SyncOften};
+use super::compaction::{Aside, Compaction, Progress, SyncOften, verify};
 use super::format::Checksum;
 use super::recorder::Recorder;
 use super::recovery::{Recovery, recover};
@@ -329,13 +329,15 @@ pub fn compact_file(path: &Path) -> anyhow::Result<Compacted> {
     let file = open_locked(path, false)?;
     let mut place = Place::of(file, path)?;
     let aside = Aside::create(&place)?;
+    let output = aside.open_from_start()?;
     let compacted = compact(
         BufReader::with_capacity(1 << 20, &place.file),
-        BufWriter::with_capacity(1 << 20, SyncOften::new(aside.file())),
+        BufWriter::with_capacity(1 << 20, SyncOften::new(&output)),
         place.bytes.saturating_sub(1),
     )?;
     if let Compacted::Shorter { .. } = compacted {
-        aside.file().sync_all()?;
+        output.sync_all()?;
+        verify(&output)?;
         aside.replace(&mut place)?;
         sync_folder(unix::open_folder(&place.path)?.as_ref())?;
         place.mark_as_taken();

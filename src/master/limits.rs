@@ -2,8 +2,7 @@
 //! section 6, "Reports").
 
 use super::Master;
-use super::state::TaskKey;
-use super::state::jobs::Kind;
+use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskState;
 use super::state::transitions::End;
 use crate::wire::{Quoted, json_string};

@@ -6,8 +6,8 @@
 
 use super::Master;
 use super::events::Event;
-use super::state::jobs::{Job, Kind, Lane};
-use super::state::{JobKey, TaskKey};
+use super::state::jobs::Job;
+use super::state::keys::{JobKey, Kind, Lane, TaskKey};
 use std::collections::HashMap;
 
 /// When a request has passed over this many tasks for their history, it hands out the first of them.

@@ -7,12 +7,28 @@
 use crate::BINARY;
 use crate::pages::{blocks, pages, read, relative, root};
 use std::env;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// Lines with one of these are not run: they would build, install, or run this test inside itself.
-const NOT_RUN: [&str; 3] = ["cargo test", "cargo bench", "cargo install"];
+/// Commands with one of these are not run: they would build, install, run this test inside itself, or need a cluster.
+const NOT_RUN: [&str; 6] = [
+    "cargo test",
+    "cargo bench",
+    "cargo install",
+    "pip install",
+    "nats-server",
+    "--nats",
+];
+
+/// No example takes a tenth as long.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// The file that stands for the reader's own text.
+const READERS_TEXT: &str = "big.txt";
 
 /// A folder of its own with what the examples use of a clone, removed when the test is done.
 struct Clone(PathBuf);
@@ -31,6 +47,7 @@ impl Clone {
         ] {
             copy(&root().join(part), &folder.join(part));
         }
+        copy(&root().join("README.md"), &folder.join(READERS_TEXT));
         // The built binary, newer than its source, so that nobody builds it again.
         copy(
             Path::new(BINARY),
@@ -41,20 +58,39 @@ impl Clone {
 
     /// Runs a script in this folder, with the built binary in front of all others. Returns what it wrote to stdout.
     fn run(&self, script: &str) -> Result<String, String> {
+        let output = |name| File::create(self.0.join(name)).map_err(|error| error.to_string());
         let path = env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}", self.0.join("target/release").display());
-        let output = Command::new("sh")
+        let mut shell = Command::new("sh")
             .args(["-euc", script])
             .current_dir(&self.0)
             .env("PATH", path)
             .env_remove("CARGO_TARGET_DIR")
-            .output()
+            .stdin(Stdio::null())
+            .stdout(output("stdout")?)
+            .stderr(output("stderr")?)
+            .process_group(0)
+            .spawn()
             .map_err(|error| error.to_string())?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            return Err(format!("{}: {errors}", output.status));
+        let deadline = Instant::now() + TIME_LIMIT;
+        let status = loop {
+            match shell.try_wait() {
+                Ok(Some(status)) => break Some(status),
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
+                _ => {
+                    let group = format!("-{}", shell.id());
+                    let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
+                    let _ = shell.wait();
+                    break None;
+                }
+            }
+        };
+        let errors = || read(&self.0.join("stderr"));
+        match status {
+            Some(status) if status.success() => Ok(read(&self.0.join("stdout"))),
+            Some(status) => Err(format!("{status}: {}", errors())),
+            None => Err(format!("stopped after {TIME_LIMIT:?}: {}", errors())),
         }
-        String::from_utf8(output.stdout).map_err(|error| error.to_string())
     }
 }
 
@@ -90,6 +126,15 @@ fn has_python() -> bool {
     is_found
 }
 
+/// The commands of a script that can be run here. A command may go on over several lines.
+fn runnable(script: &str) -> String {
+    let whole = script.replace("\\\n", " ");
+    let commands = whole
+        .lines()
+        .filter(|line| !NOT_RUN.iter().any(|command| line.contains(command)));
+    commands.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn every_shell_example_does_what_its_page_shows() {
     let has_python = has_python();
@@ -103,11 +148,7 @@ fn every_shell_example_does_what_its_page_shows() {
         }
         let clone = Clone::new(&name);
         for (at, block) in blocks.iter().enumerate() {
-            let lines = block
-                .text
-                .lines()
-                .filter(|line| !NOT_RUN.iter().any(|command| line.contains(command)));
-            let script = lines.collect::<Vec<_>>().join("\n");
+            let script = runnable(&block.text);
             let is_runnable =
                 !script.trim().is_empty() && (has_python || !script.contains("python3"));
             if block.language != "sh" || !is_runnable {

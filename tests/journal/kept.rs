@@ -1,7 +1,7 @@
 //! What a node writes into its journal, what it says about it when it is started again, and what people can do
 //! with it.
 
-use crate::node::{Folder, Node, shell};
+use crate::node::{Folder, Node, shell, shell_command};
 use mapreduce_master::journal::HEADER;
 use std::fs;
 
@@ -192,3 +192,76 @@ fn msg_ids_go_on_even_if_nothing_with_one_was_a_change() {
         node.kill();
     }
 }
+
+/// A line `!synced` follows what was synced.
+#[test]
+fn what_means_no_more_than_a_heartbeat_is_written_but_not_synced() {
+    let folder = Folder::new("synced");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    let syncs = || {
+        let journal = fs::read_to_string(&path).expect("it is text");
+        journal.matches(" 7 !synced\n").count()
+    };
+    let ask = |node: &mut Node, request: &str| {
+        let (length, before) = (fs::metadata(&path).expect("it is there").len(), syncs());
+        assert!(!node.ask(request).contains("error"), "{request}");
+        let is_written = fs::metadata(&path).expect("it is there").len() > length;
+        (is_written, syncs() - before)
+    };
+    // The header is synced with the first record, whatever that is.
+    node.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
+    for (request, is_written, synced) in [
+        (
+            r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 2}"#,
+            true,
+            0,
+        ),
+        (
+            r#"{"type": "request_task", "worker_id": "w1", "timestamp": 3}"#,
+            true,
+            0,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 4}"#,
+            true,
+            0,
+        ),
+        (r#"{"type": "check_stragglers", "now": 4}"#, true, 0),
+        (JOB, true, 1),
+        (TASK, true, 1),
+        (
+            r#"{"type": "request_task", "worker_id": "w2", "timestamp": 3}"#,
+            true,
+            0,
+        ),
+        (r#"{"type": "status"}"#, false, 0),
+        (
+            r#"{"type": "complete_task", "worker_id": "w1", "task_id": "m", "attempt": 1, "timestamp": 5, "output": 1}"#,
+            true,
+            1,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 1000}"#,
+            true,
+            1,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 1001}"#,
+            true,
+            0,
+        ),
+    ] {
+        assert_eq!(ask(&mut node, request), (is_written, synced), "{request}");
+    }
+    node.kill();
+    // Whatever came, nothing is synced.
+    let mut node = Node::spawn(&mut shell_command(
+        r#"exec "$NODE" --quiet --journal "$FILE" --journal-sync never"#,
+        &path,
+    ));
+    assert_eq!(ask(&mut node, JOB_2), (true, 0));
+    node.kill();
+}
+
+const JOB_2: &str = r#"{"type": "submit_job", "job_id": "j2", "tasks": []}"#;

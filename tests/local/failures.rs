@@ -13,7 +13,7 @@ fn killed_worker_and_failed_map_change_no_count() {
     run.assert_log_has(" is killed with word_count-");
     run.assert_log_has(" ended, killed by SIGKILL; it is started again");
     run.assert_log_has("RuntimeError: this attempt fails for a demonstration");
-    run.assert_log_has("1 attempts failed");
+    run.assert_log_has("1 attempt failed");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn tasks_that_fail_are_skipped_where_the_user_says_so() {
         .write("three", "b\n".repeat(1_000_000));
     let run = folder.run("--chunk-mb 1 --skip 1 module.py one two three");
     assert_eq!(run.results(), "a\t1000000\nb\t1000000\n");
-    run.assert_log_has("1 tasks skipped");
+    run.assert_log_has("1 task skipped");
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn thousands_of_small_files_share_their_tasks() {
     }
     let run = folder.run("word_count.py texts");
     assert_eq!(run.results(), "a\t2000\n");
-    run.assert_log_has(": 1 maps");
+    run.assert_log_has(": 1 map,");
 }
 
 #[test]

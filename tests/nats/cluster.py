@@ -19,6 +19,7 @@ KIT = Path(__file__).resolve().parent.parent.parent / "src" / "cluster"
 sys.path.insert(0, str(KIT))
 
 from nats.errors import Error as NatsError  # noqa: E402
+from nats.js import api  # noqa: E402
 
 from kit import bus  # noqa: E402
 from kit.client import Client  # noqa: E402
@@ -68,7 +69,10 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """Kills a process and its children, as the end of its machine would."""
-        self.signal(name, signal.SIGKILL)
+        try:
+            self.signal(name, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # It has ended by itself.
         self.processes.pop(name).wait()
 
     def signal(self, name: str, number: int) -> None:
@@ -193,14 +197,28 @@ class Cluster:
             assert subject == bus.REPLIES + sender, f"reply {k} is for {subject}"
 
     async def read(self, js, stream: str, count: int) -> list[tuple[str, bytes]]:
-        messages = []
-        if count:
-            subscription = await js.subscribe("mapreduce.>", stream=stream, ordered_consumer=True,
-                                              pending_msgs_limit=0, pending_bytes_limit=0)  # fmt: skip
-            async for message in subscription.messages:
-                messages.append((message.subject, message.data))
-                if len(messages) == count:
-                    break
+        """Reads a stream from its first message on."""
+        messages: list[tuple[str, bytes]] = []
+        while len(messages) < count:
+            start = api.ConsumerConfig(
+                deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=len(messages) + 1
+            )
+            subscription = await js.subscribe(
+                "mapreduce.>",
+                stream=stream,
+                ordered_consumer=True,
+                config=start,
+                pending_msgs_limit=0,
+                pending_bytes_limit=0,
+            )
+            while len(messages) < count:
+                message = await subscription.next_msg(30)
+                k = int(message.reply.split(".")[5])
+                if k > len(messages) + 1:
+                    break  # A consumer that was made again may start too late,
+                if k == len(messages) + 1:  # or too early.
+                    messages.append((message.subject, message.data))
+            await subscription.unsubscribe()
         return messages
 
     def check_nobody_healthy_failed(self) -> None:

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import namespaces
-from cluster import HOST, KIT, Cluster, NatsError, bus, is_up, write_text
+from cluster import HOST, KIT, Cluster, bus, is_up, write_text
 
 CHAOS_S = 30
 
@@ -122,6 +122,35 @@ async def snapshots(cluster: Cluster) -> None:
         last = [(await js.stream_info(stream)).state.last_seq for stream in (bus.IN, bus.OUT)]
         assert last[0] - last[1] < 20, last
     cluster.check_nobody_healthy_failed()
+
+
+async def interruption(cluster: Cluster) -> None:
+    """Ctrl-C of a submitter removes its job and all that belongs to it, also from the hands of the workers."""
+    write_text(cluster.folder, 100_000)
+    cluster.start_all(2, 1)
+    await is_up(cluster)
+    count = cluster.addition
+    cluster.addition = "\n\n\ndef map(lines):\n    import time\n\n    time.sleep(1000)\n"
+    cluster.submit("submitter")
+    async with bus.client(cluster.options("admin"), "admin") as (client, _):
+
+        async def running() -> list:
+            workers = (await client.ask("list_workers"))["workers"]
+            return [task for worker in workers for task in worker["running"]]
+
+        while not await running():
+            await asyncio.sleep(0.1)
+        cluster.signal("submitter", signal.SIGINT)
+        assert cluster.processes.pop("submitter").wait(30) == 130
+        assert (await client.ask("list_jobs"))["jobs"] == []
+        assert await running() == []
+    assert list((cluster.folder / "shared").iterdir()) == []
+    # The workers are free for another one.
+    cluster.addition = count
+    cluster.submit("submitter")
+    await cluster.result("submitter", 60)
+    cluster.check_nobody_healthy_failed()
+    await finish(cluster)
 
 
 async def hostile(cluster: Cluster) -> None:
@@ -245,10 +274,11 @@ async def security(cluster: Cluster) -> None:
         options.nats = f"tls://{stranger}:wrong@{HOST}:{cluster.ports[0]}"
         options.password_file = None
         try:
-            await asyncio.wait_for(bus.connect(options, stranger), 2)
+            await bus.connect(options, stranger)
+        except SystemExit as error:
+            assert "do not take this user" in str(error), error
+        else:
             raise AssertionError(f"{stranger} came in without a password")
-        except (NatsError, asyncio.TimeoutError):
-            pass
 
     for user in "w1", "w2", "monitor", "submitter", "replica":
         connection = await bus.connect(cluster.options(user), user)
@@ -307,17 +337,23 @@ async def partitions(cluster: PartitionedCluster) -> None:
     for number in range(4):
         cluster.start_replica(number)
         cluster.start_worker(f"w{number}")
-    cluster.start_monitor("--timeout-ms", "3000")
+    cluster.start_monitor("--timeout-ms", "8000")
     await is_up(cluster)
-    for hosts in ["lone-worker"], ["h0"], ["lone-replica"], ["lone-worker", "h1", "lone-replica"]:
+    for seconds, hosts in (
+        (13, ["lone-worker"]),
+        (6, ["h0"]),
+        (4, ["lone-replica"]),
+        (13, ["lone-worker", "h1", "lone-replica"]),
+    ):
         cluster.submit("submitter", "--chunk-mb", "0.015", "--reduces", "2")
         await asyncio.sleep(2)
         for host in hosts:
             cluster.network.cut_off(host)
-        await asyncio.sleep(6)
+        await asyncio.sleep(seconds)
         for host in hosts:
             cluster.network.join(host)
         await cluster.result("submitter", 60)
+    # The worker on h2 was never cut off, but may well have been connected to a server that was.
     failed = set(re.findall(r"(w\d) failed", cluster.log("monitor")))
     assert "w3" in failed and "w2" not in failed, cluster.log("monitor")
     for _ in range(150):
@@ -335,7 +371,49 @@ async def finish(cluster: Cluster) -> None:
     await cluster.check_streams()
 
 
-SCENARIOS = {work.__name__: work for work in (kills, silence, snapshots, hostile, security, partitions)}
+async def measure(cluster: Cluster) -> None:
+    """Not a test: prints how fast requests are answered, by the number of replicas, and while replicas are killed."""
+    cluster.start_servers()
+    for replicas in 1, 3:
+        for number in range(replicas):
+            if f"r{number}" not in cluster.processes:
+                cluster.start_replica(number)
+        await is_up(cluster)
+        await asyncio.sleep(2)
+        async with bus.client(cluster.options("w0"), "worker") as (client, _):
+
+            async def ask(client=client) -> float:
+                start = time.perf_counter()
+                await client.ask("heartbeat", worker_id="w0", timestamp=1)
+                return 1000 * (time.perf_counter() - start)
+
+            times = sorted([await ask() for _ in range(500)])
+            print(f"{replicas} replicas, one request at a time: p50 {times[250]:.1f} ms, p99 {times[495]:.1f} ms")
+            start = time.perf_counter()
+            for _ in range(5):
+                await asyncio.gather(*(ask() for _ in range(1000)))
+            print(f"{replicas} replicas, a thousand at a time: {5000 / (time.perf_counter() - start):.0f} requests/s")
+    async with bus.client(cluster.options("w0"), "worker") as (client, _):
+        times = []
+        for round in range(6):
+            name = f"r{round % 3}"
+            asyncio.get_running_loop().call_later(0.2, cluster.kill, name)
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                start = time.perf_counter()
+                await client.ask("heartbeat", worker_id="w0", timestamp=1)
+                times.append(1000 * (time.perf_counter() - start))
+            cluster.again(name)
+            await asyncio.sleep(2)
+        times.sort()
+        print(
+            f"6 kills of a replica in {len(times)} requests: p50 {times[len(times) // 2]:.1f} ms, slowest {times[-1]:.0f} ms"
+        )
+
+
+SCENARIOS = {
+    work.__name__: work for work in (kills, silence, snapshots, interruption, hostile, security, partitions, measure)
+}
 
 
 def main() -> None:

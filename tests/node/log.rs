@@ -212,6 +212,20 @@ fn request_answered_with_an_error_is_no_event() {
 }
 
 #[test]
+fn init_with_another_name_is_refused_and_logged() {
+    let init = |name| format!(r#"{{"type": "init", "node_id": "{name}"}}"#);
+    for options in [&[][..], &["--quiet"]] {
+        let ended = run(options, [init("n1"), init("n1"), init("n2")].join("\n"));
+        assert_eq!(ended.log().len(), 1, "{}", ended.log);
+        assert!(
+            ended.log.starts_with("line 3: init refused"),
+            "{}",
+            ended.log
+        );
+    }
+}
+
+#[test]
 fn an_event_is_one_line_whatever_the_ids() {
     let heartbeat = r#"{"type": "heartbeat", "worker_id": "a\nb\u001b\r", "timestamp": 0}"#;
     let check = r#"{"type": "check_failures", "timeout_ms": 0, "now": 1}"#;

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def connect(options: argparse.Namespace, user: str) -> Connection:
-    """Connects, and goes on connecting for ever where a server is gone."""
+    """Connects, and goes on connecting for ever where a server is gone. Raises SystemExit where it is turned away."""
     login: dict[str, Any] = {}
     if options.password_file:
         login = {"user": user, "password": Path(options.password_file).read_text().strip()}
@@ -56,10 +56,12 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         login["tls"] = ssl.create_default_context(cafile=options.ca)
     scheme = "tls" if options.ca else "nats"
     servers = [host if "://" in host else f"{scheme}://{host}" for host in options.nats.split(",")]
-    last = ""
+    last, was_connected = "", False
 
     async def complain(error: Exception) -> None:
         nonlocal last
+        if not was_connected and "authorization violation" in str(error).lower():
+            raise SystemExit(f"{user}: the servers do not take this user and password")
         if str(error) and str(error) != last:  # Each kind once, and not at every try to connect.
             last = str(error)
             print(f"{user}: NATS: {error}", file=sys.stderr, flush=True)
@@ -72,11 +74,12 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.25,
         connect_timeout=2,
-        ping_interval=2,
+        ping_interval=1,  # A server that was cut off is noticed after three.
         max_outstanding_pings=2,
         error_cb=complain,
         **login,
     )
+    was_connected = True
     return connection
 
 
@@ -123,10 +126,11 @@ async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Does something with the object store; again where a server is lost meanwhile."""
     for left in reversed(range(TRIES)):
         try:
-            return await asyncio.wait_for(work(), TRY_S)
+            async with asyncio.timeout(TRY_S):
+                return await work()
         except ObjectNotFoundError:
             raise
-        except (NatsError, OSError, asyncio.TimeoutError):
+        except (NatsError, OSError, TimeoutError):
             if not left:
                 raise
             await asyncio.sleep(1)
@@ -160,7 +164,7 @@ class Objects:
                     for number, part in enumerate(output if is_map else [output])
                 ]
                 return result | {"output": parts if is_map else parts[0]}
-        except (NatsError, OSError, ValueError, asyncio.TimeoutError) as error:
+        except (NatsError, OSError, ValueError, TimeoutError) as error:
             return {"error": f"the object store: {error!r}"}
 
     async def fetch_inputs(self, task: dict, root: Path) -> list[dict]:

@@ -47,6 +47,7 @@ class Client:
     async def ask_once(self, type: str, **fields: Any) -> dict | None:
         """Sends a request once; returns the reply, or None if there is none in time."""
         try:
-            return await asyncio.wait_for(self.ask(type, **fields), PATIENCE * 0.95)
-        except asyncio.TimeoutError:
+            async with asyncio.timeout(PATIENCE * 0.95):  # `wait_for` may swallow a cancellation.
+                return await self.ask(type, **fields)
+        except TimeoutError:
             return None

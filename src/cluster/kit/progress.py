@@ -80,13 +80,17 @@ async def watch(client: Client, job_id: str, progress: Progress) -> dict:
 
 def report(job: dict, attempts: dict, progress: Progress) -> None:
     """Says how a completed job went. `attempts` are those of `status`, where they were all this job's."""
-    parts = [f"{sum(job['map'].values())} maps", f"{sum(job['reduce'].values())} reduces"]
-    parts += [f"{attempts[name]} attempts {name}" for name in ("failed", "lost") if attempts.get(name)]
-    parts += [f"{attempts['speculative']} backups"] if attempts.get("speculative") else []
-    parts += [f"{len(job['skipped'])} tasks skipped"] if job.get("skipped") else []
+    parts = [plural(sum(job[kind].values()), kind) for kind in ("map", "reduce")]
+    parts += [f"{plural(attempts[name], 'attempt')} {name}" for name in ("failed", "lost") if attempts.get(name)]
+    parts += [plural(attempts["speculative"], "backup task")] if attempts.get("speculative") else []
+    parts += [f"{plural(len(job['skipped']), 'task')} skipped"] if job.get("skipped") else []
     progress.say(f"completed in {progress.seconds():.1f} s: {', '.join(parts)}")
     if job.get("counters"):
         progress.say("".join(f"\n  {name} {count:,}" for name, count in job["counters"].items())[1:])
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def failure(job: dict) -> str:
