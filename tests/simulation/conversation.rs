@@ -13,7 +13,7 @@ mod speaker;
 use super::master::Master;
 use super::message::Body;
 use super::model::{Model, matches};
-use super::witness::{Input, Violation};
+use super::witness::{Input, RESTORED, Violation};
 use program::Program;
 pub use program::command;
 use serde::Deserialize;
@@ -93,6 +93,14 @@ impl Conversation {
             }
             Input::Crash { compacts } => {
                 self.recover(|master| master.restart(*compacts))?;
+                vec![]
+            }
+            Input::Restore => {
+                if let Subject::Own(master) = &mut self.subject
+                    && master.restore().is_none()
+                {
+                    return broken(RESTORED, "it does not");
+                }
                 vec![]
             }
             Input::CrashAt(line) => {
