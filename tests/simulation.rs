@@ -157,9 +157,6 @@ fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
             Ok(cluster) => {
                 let inputs = &cluster.witness.transcript;
                 let kinds = inputs.iter().map(|(input, _)| (input.kind().to_owned(), 1));
-                if goes_on {
-                    println!("length {} {}", seed, inputs.len());
-                }
                 for (what, count) in cluster.witness.coverage().into_iter().chain(kinds) {
                     *summary.happened.entry(what).or_default() += count;
                 }

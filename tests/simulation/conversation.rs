@@ -7,6 +7,7 @@
 //! With `MASTER='some command'`, any program that reads requests on stdin and prints replies on stdout is put to them.
 
 mod program;
+mod reports;
 mod requests;
 mod speaker;
 
