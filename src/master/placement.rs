@@ -101,36 +101,41 @@ impl Master {
             .is_some_and(|worker| worker.has_asked)
     }
 
-    /// Whether a worker other than the one that has a history of a task could take it, where `candidates` workers
-    /// could take tasks of the job.
+    /// Whether a worker without a history of a task could take it, where `candidates` workers could take tasks of the
+    /// job.
     fn another_of(&self, candidates: usize, key: TaskKey) -> bool {
+        self.another_but(candidates, key, &[])
+    }
+
+    /// Whether a worker on which a task has not failed yet could take it.
+    pub(super) fn another_untried_could_take(&self, key: TaskKey) -> bool {
+        let tried: Vec<&str> = (self.task(key).attempts.iter())
+            .filter(|attempt| attempt.has_failed)
+            .map(|attempt| &*attempt.worker)
+            .collect();
+        self.another_but(self.candidates(self.job(key)), key, &tried)
+    }
+
+    /// Whether one of the `candidates` workers that could take tasks of the job could take this one: it has neither a
+    /// live attempt nor a history of it, and is not one of `others`.
+    fn another_but(&self, candidates: usize, key: TaskKey, others: &[&str]) -> bool {
         let (job, task) = (self.job(key), self.task(key));
-        let is_taken =
-            |worker: &str| task.live_on(worker).is_some() || self.has_history(worker, key);
-        let concerned = (task.history().iter().map(|entry| &*entry.worker))
-            .chain(task.live_attempts().map(|attempt| &*attempt.worker));
-        let mut unfit: Vec<&str> = concerned
+        let with_history = (task.history().iter())
+            .filter(|entry| {
+                let now = self.last_heartbeat(&entry.worker);
+                is_within(job.options.avoid_ms, Some(entry.at), now)
+            })
+            .map(|entry| &*entry.worker);
+        let mut unfit: Vec<&str> = with_history
+            .chain(task.live_attempts().map(|attempt| &*attempt.worker))
+            .chain(others.iter().copied())
             .filter(|worker| {
-                self.is_candidate_but_for_exclusion(worker)
-                    && !self.is_excluded(worker, job)
-                    && is_taken(worker)
+                self.is_candidate_but_for_exclusion(worker) && !self.is_excluded(worker, job)
             })
             .collect();
         unfit.sort_unstable();
         unfit.dedup();
         candidates > unfit.len()
-    }
-
-    /// Whether a worker other than this one could take a task.
-    pub(super) fn another_could_take(&self, key: TaskKey, worker: &str) -> bool {
-        let job = self.job(key);
-        let is_fit = self.is_candidate_but_for_exclusion(worker)
-            && !self.is_excluded(worker, job)
-            && self.task(key).live_on(worker).is_none()
-            && !self.has_history(worker, key);
-        // Where this worker itself could take the task, it is one of the candidates.
-        let candidates = self.candidates(job) - usize::from(is_fit);
-        self.another_of(candidates, key)
     }
 
     /// Ends all exclusions from each job that the asking worker is excluded from together with more than two thirds
