@@ -8,6 +8,7 @@ use std::env;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 fn python() -> String {
     env::var("NATS_PYTHON").unwrap_or_else(|_| "python3".to_owned())
@@ -36,7 +37,11 @@ fn say_skipped(scenario: &str, why: &str) {
     );
 }
 
+/// One scenario at a time: each starts three servers and a dozen processes, and elections take long on a busy machine.
+static TURN: Mutex<()> = Mutex::new(());
+
 fn run(scenario: &str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if !works("nats-server", &["--version"]) {
         return skip(scenario, "nats-server");
     }

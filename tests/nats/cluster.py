@@ -199,18 +199,25 @@ class Cluster:
     async def read(self, js, stream: str, count: int) -> list[tuple[str, bytes]]:
         """Reads a stream from its first message on."""
         messages: list[tuple[str, bytes]] = []
+        deadline = time.monotonic() + 60
         while len(messages) < count:
             start = api.ConsumerConfig(
                 deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=len(messages) + 1
             )
-            subscription = await js.subscribe(
-                "mapreduce.>",
-                stream=stream,
-                ordered_consumer=True,
-                config=start,
-                pending_msgs_limit=0,
-                pending_bytes_limit=0,
-            )
+            try:
+                subscription = await js.subscribe(
+                    "mapreduce.>",
+                    stream=stream,
+                    ordered_consumer=True,
+                    config=start,
+                    pending_msgs_limit=0,
+                    pending_bytes_limit=0,
+                )
+            except NatsError:
+                # Servers that were just started or cut off have no leader yet.
+                assert time.monotonic() < deadline, f"{stream} cannot be read"
+                await asyncio.sleep(0.2)
+                continue
             while len(messages) < count:
                 message = await subscription.next_msg(30)
                 k = int(message.reply.split(".")[5])
