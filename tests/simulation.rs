@@ -20,7 +20,8 @@
 //! * `ALL=1` goes on after a failure, and says how many seeds break which law,
 //! * `ORACLE=off` leaves the model out, so that the laws stand alone,
 //! * `COVERAGE=1` prints how often the conversations use each rule of the model (with `--nocapture`),
-//! * `MASTER='python3 my_master.py' cargo test --test simulation conversations` puts any program to the conversations.
+//! * `MASTER='python3 my_master.py' cargo test --test simulation random` puts any program to the conversations;
+//!   with `COMPARE=json`, blanks between the tokens of its replies do not matter.
 //!
 //! A failure prints the seed, what the run was like, and the shortest conversation that still breaks the same law.
 
