@@ -182,7 +182,13 @@ impl Conversation {
             {
                 said.clone_from(&reply);
             }
-            if !matches(&expected, &reply) {
+            let is_equal = match &self.subject {
+                Subject::Program(program) if program.compares_json => {
+                    matches(&without_blanks(&expected), &without_blanks(&reply))
+                }
+                _ => matches(&expected, &reply),
+            };
+            if !is_equal {
                 return broken(
                     law,
                     format!("asked  {line}\nmodel  {expected}\nmaster {reply}"),
@@ -225,4 +231,18 @@ impl Conversation {
         let questions = lists.into_iter().chain(jobs).chain(tasks);
         questions.map(|body| body.line(None, None)).collect()
     }
+}
+
+/// JSON without the blanks between its tokens.
+fn without_blanks(json: &str) -> String {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let is_kept = |letter: &char| {
+        let was_in_string = in_string;
+        if *letter == '"' && !is_escaped {
+            in_string = !in_string;
+        }
+        is_escaped = *letter == '\\' && !is_escaped;
+        was_in_string || !letter.is_ascii_whitespace()
+    };
+    json.chars().filter(is_kept).collect()
 }

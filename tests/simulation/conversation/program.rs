@@ -21,6 +21,8 @@ pub struct Program {
     input: ChildStdin,
     /// Its output, line by line, read by a thread of its own: a program that prints without being asked is not blocked.
     replies: Receiver<String>,
+    /// Whether its replies are compared as JSON, however they are formatted.
+    pub compares_json: bool,
 }
 
 impl Program {
@@ -46,6 +48,7 @@ impl Program {
             child,
             input,
             replies,
+            compares_json: std::env::var("COMPARE").as_deref() == Ok("json"),
         }
     }
 

@@ -26,14 +26,14 @@ impl Kind {
     pub const ALL: &[(Kind, usize)] = &[
         (Kind::Submit, 5),
         (Kind::Request, 40),
-        (Kind::Complete, 16),
-        (Kind::Fail, 16),
+        (Kind::Complete, 32),
+        (Kind::Fail, 14),
         (Kind::Heartbeat, 8),
-        (Kind::CheckFailures, 10),
+        (Kind::CheckFailures, 6),
         (Kind::CheckStragglers, 10),
         (Kind::Reassign, 6),
-        (Kind::RemoveWorker, 2),
-        (Kind::RemoveJob, 2),
+        (Kind::RemoveWorker, 1),
+        (Kind::RemoveJob, 1),
         (Kind::Question, 1),
         (Kind::Init, 1),
         (Kind::Malformed, 2),
@@ -157,7 +157,11 @@ impl Speaker {
         let mut body = Body::new("submit_job")
             .text("job_id", &job)
             .json("tasks", list(maps));
-        let reduces = self.random.below(self.reduces + 1);
+        let reduces = if self.random.per_mille(700) {
+            self.reduces
+        } else {
+            0
+        };
         if reduces > 0 {
             body = body.json("reduce_tasks", reduces);
         }
@@ -194,7 +198,14 @@ impl Speaker {
     }
 
     fn check_failures(&mut self) -> Body {
-        let (timeout_ms, now) = (self.duration(), self.time());
+        // A long one more often than not, so that some workers live for a while.
+        let longest = self.distances.iter().copied().max().unwrap_or_default();
+        let timeout_ms = self.duration().max(if self.random.per_mille(500) {
+            longest
+        } else {
+            0
+        });
+        let now = self.time();
         let mut body = Body::new("check_failures")
             .json("timeout_ms", timeout_ms)
             .json("now", now);

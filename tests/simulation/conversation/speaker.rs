@@ -77,7 +77,7 @@ impl Speaker {
             maps: 1 + r.below(4),
             reduces: r.below(3),
             weights,
-            messages: *r.pick(&[10, 20, 40, 40, 80, 160]),
+            messages: *r.pick(&[20, 40, 60, 80, 160]),
             now: *r.pick(&[
                 0,
                 0,
@@ -101,7 +101,7 @@ impl Speaker {
                 0
             },
             given: vec![],
-            honesty: *r.pick(&[0, 500, 900, 980]),
+            honesty: *r.pick(&[0, 500, 900, 950]),
             planned: vec![],
             submissions: vec![],
             random,
