@@ -4,6 +4,7 @@ pub mod compact;
 mod compaction;
 pub mod file;
 mod format;
+mod place;
 mod recorder;
 mod recovery;
 mod unix;

@@ -31,11 +31,11 @@ mod submission;
 
 pub use events::{AttemptEnd, Event, Events, Keep, LossCause, Names};
 pub use state::Master;
-pub use state::jobs::Kind;
+pub use state::keys::Kind;
 pub use state::snapshot::{Corrupt, Loader, Record};
 
 use crate::wire::{Effect, Error, ErrorCode, Quoted, Reply, Request};
-use state::TaskKey;
+use state::keys::TaskKey;
 
 impl Master {
     /// Does what a request asks. A request that gets an error has no effect.

@@ -1,6 +1,6 @@
 //! Who answers a message: the master, and the name under which its node is addressed (protocol, section 2).
 
-use crate::master::{self, Corrupt, Event, Master};
+use crate::master::{self, Corrupt, Master};
 use crate::wire::{
     self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, MAX_REPLY_BYTES, Message,
     Quoted, Reply, Request, json_string,
@@ -88,14 +88,7 @@ impl Service {
         };
         let is_init = matches!(request, Ok(Request::Init { .. }));
         let reply = match request {
-            Ok(Request::Init { node_id }) => {
-                let reply = self.address.init(&node_id, message);
-                if matches!(&reply, Err(error) if error.code == ErrorCode::PreconditionFailed) {
-                    let node_id = node_id.as_ref().into();
-                    (self.master.events_mut()).push(|| Event::SecondName { node_id });
-                }
-                reply
-            }
+            Ok(Request::Init { node_id }) => self.address.init(&node_id, message),
             Ok(Request::Snapshot) => {
                 let (address, master) = (self.address.after_reply(message), &self.master);
                 Ok(Reply::SnapshotOk {

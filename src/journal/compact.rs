@@ -1,9 +1,8 @@
 //! A journal written again as the state that it leads to.
 
-use super::format::{Checksum, PARTIAL_HEADER, append};
-use super::recorder::Recorder;
+use super::format::PARTIAL_HEADER;
+use super::recorder::write_state;
 use super::recovery::{Recovery, read};
-use crate::service::Service;
 use anyhow::bail;
 use std::io::{self, BufRead, Write};
 
@@ -48,41 +47,6 @@ pub fn compact(
         Err(_) if output.is_full => Ok(Compacted::NotShorter),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Writes a journal that starts with the state of `service`, and with which `recorder` can go on.
-pub(super) fn write_state(
-    header: &str,
-    service: &Service,
-    recorder: &Recorder,
-    mut output: impl Write,
-) -> io::Result<()> {
-    let mut checksum = Checksum::START;
-    let mut line = header.as_bytes().to_vec();
-    let mut write = |record: &[u8]| {
-        append(&mut line, &mut checksum, record);
-        output.write_all(&line)?;
-        line.clear();
-        io::Result::Ok(())
-    };
-    write(b"!state begin")?;
-    if recorder.msg_ids_end > 0 {
-        write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
-    }
-    let mut record = Vec::new();
-    service.save(|state| {
-        record.clear();
-        record.extend_from_slice(b"!state ");
-        record.extend_from_slice(state.get().as_bytes());
-        write(&record)
-    })?;
-    write(&end_of_state(recorder.checksum))?;
-    output.flush()
-}
-
-/// The last record of a state, behind which the chain of checksums goes on as in the journal that it was made of.
-pub(super) fn end_of_state(checksum: Checksum) -> Vec<u8> {
-    [b"!state end ", &checksum.to_hex()[..]].concat()
 }
 
 /// Takes no more than so many bytes.

@@ -9,9 +9,10 @@
 //! it has taken the journal's place. The node holds its lock all the time. The child holds none, and ends when the
 //! file that it writes has no name left.
 
-use super::compact::{Compacted, NOT_SHORTER, compact, end_of_state};
-use super::file::{Place, is_at, write_whole};
+use super::compact::{Compacted, NOT_SHORTER, compact};
 use super::format::{Checksum, PARTIAL_HEADER};
+use super::place::{Place, is_at, write_whole};
+use super::recorder::end_of_state;
 use super::recovery::read;
 use super::unix;
 use anyhow::{Context as _, bail, ensure};

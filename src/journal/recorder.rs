@@ -1,10 +1,9 @@
 //! Makes the records of what a node does.
 
-use super::compact::write_state;
 use super::format::{Checksum, HEADER, SYNCED, append};
 use crate::service::Service;
 use crate::wire::{self, Effect};
-use std::io;
+use std::io::{self, Write};
 
 /// So many ids are set aside at once.
 const MSG_IDS_AT_ONCE: u64 = 1 << 16;
@@ -72,4 +71,39 @@ impl Recorder {
         self.append(format!("!msg_ids {}", self.msg_ids_end).as_bytes());
         self.must_sync = true;
     }
+}
+
+/// Writes a journal that starts with the state of `service`, and with which `recorder` can go on.
+pub(super) fn write_state(
+    header: &str,
+    service: &Service,
+    recorder: &Recorder,
+    mut output: impl Write,
+) -> io::Result<()> {
+    let mut checksum = Checksum::START;
+    let mut line = header.as_bytes().to_vec();
+    let mut write = |record: &[u8]| {
+        append(&mut line, &mut checksum, record);
+        output.write_all(&line)?;
+        line.clear();
+        io::Result::Ok(())
+    };
+    write(b"!state begin")?;
+    if recorder.msg_ids_end > 0 {
+        write(format!("!msg_ids {}", recorder.msg_ids_end).as_bytes())?;
+    }
+    let mut record = Vec::new();
+    service.save(|state| {
+        record.clear();
+        record.extend_from_slice(b"!state ");
+        record.extend_from_slice(state.get().as_bytes());
+        write(&record)
+    })?;
+    write(&end_of_state(recorder.checksum))?;
+    output.flush()
+}
+
+/// The last record of a state, behind which the chain of checksums goes on as in the journal that it was made of.
+pub(super) fn end_of_state(checksum: Checksum) -> Vec<u8> {
+    [b"!state end ", &checksum.to_hex()[..]].concat()
 }

@@ -1,6 +1,6 @@
 //! From a journal to the state that it leads to.
 
-use super::format::{Checksum, Damage, HEADER, Lines, Next, Start};
+use super::format::{Checksum, Damage, Lines, Next, Start};
 use super::recorder::Recorder;
 use crate::service::{Loader, Service};
 use crate::wire::{self, Effect, Message};
@@ -50,9 +50,9 @@ impl fmt::Display for Dropped {
 }
 
 impl Recovery {
-    /// Whether there was something to recover.
+    /// Whether there is nothing to recover: no request has changed anything yet.
     pub fn is_new(&self) -> bool {
-        self.bytes <= HEADER.len() as u64
+        self.requests == 0 && self.state_bytes == 0
     }
 }
 

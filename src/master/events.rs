@@ -2,7 +2,7 @@
 //!
 //! The master makes an event only when somebody wants it; whether it does changes no reply.
 
-use super::state::jobs::Kind;
+use super::state::keys::Kind;
 use crate::wire::{MAX_SHOWN_CHARS, Quoted};
 use std::fmt;
 
@@ -12,10 +12,6 @@ const MAX_LOGGED: usize = 20;
 /// Something that happened in one request. Names are ids; times are in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// An `init` with another name than the node has already.
-    SecondName {
-        node_id: Box<str>,
-    },
     WorkerJoined {
         worker: Box<str>,
     },
@@ -223,9 +219,6 @@ impl fmt::Display for Event {
     )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SecondName { node_id } => {
-                write!(f, "init with another name refused: {}", Quoted(node_id))
-            }
             Self::WorkerJoined { worker } => write!(f, "worker {} joined", Quoted(worker)),
             Self::WorkerHeard { worker, at } => {
                 write!(f, "worker {} heard at {at}", Quoted(worker))
@@ -450,7 +443,7 @@ impl Events {
     }
 
     /// Adds an event; it is made only if it is kept.
-    pub fn push(&mut self, event: impl FnOnce() -> Event) {
+    pub(super) fn push(&mut self, event: impl FnOnce() -> Event) {
         self.insert(self.kept.len(), event);
     }
 

@@ -2,9 +2,8 @@
 
 use super::Master;
 use super::events::{Event, LossCause};
-use super::state::TaskKey;
+use super::state::keys::{TaskKey, WorkerId};
 use super::state::transitions::End;
-use super::state::workers::WorkerId;
 use crate::wire::{CheckFailures, Error, ErrorCode, Quoted, Reply};
 use std::rc::Rc;
 

@@ -2,8 +2,7 @@
 //! section 6, "Reports").
 
 use super::Master;
-use super::state::TaskKey;
-use super::state::jobs::Kind;
+use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskState;
 use super::state::transitions::End;
 use crate::wire::{Quoted, json_string};
@@ -13,8 +12,8 @@ impl Master {
     /// Fails a live attempt with an error, a JSON string. What becomes of its task must be decided then
     /// ([`settle`](Self::settle)).
     ///
-    /// A failure does not count towards `max_failures` where the task had failed on that worker before while another
-    /// worker could take it: a bad worker that repeats itself says nothing new.
+    /// A failure does not count towards `max_failures` where the task had failed on that worker before while another one,
+    /// on which it has not failed, could take it: a bad worker that repeats itself says nothing new.
     pub(super) fn fail_attempt(
         &mut self,
         key: TaskKey,
@@ -34,7 +33,7 @@ impl Master {
         self.end_attempt(key, number, end);
         self.note_failed_attempt(key.job, &worker);
         if matches!(end, End::Failed | End::TimedOut)
-            && !(failed_before && self.another_could_take(key, &worker))
+            && !(failed_before && self.another_untried_could_take(key))
         {
             self.count_failure(key);
         }

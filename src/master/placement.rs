@@ -6,8 +6,8 @@
 
 use super::Master;
 use super::events::Event;
-use super::state::jobs::{Job, Kind, Lane};
-use super::state::{JobKey, TaskKey};
+use super::state::jobs::Job;
+use super::state::keys::{JobKey, Kind, Lane, TaskKey};
 use std::collections::HashMap;
 
 /// When a request has passed over this many tasks for their history, it hands out the first of them.
@@ -39,18 +39,11 @@ impl Master {
         self.workers().get(worker)?.last_heartbeat
     }
 
-    /// Whether the last attempts of a job that a worker reported on failed, as many as it may.
-    fn is_suspect(worker: &str, job: &Job) -> bool {
-        job.suspects.contains(worker)
-    }
-
-    /// Whether a worker is excluded from a job: it is a suspect, and the last of its failures is not long ago.
+    /// Whether a worker is excluded from a job: its last attempts all failed, and the last of them not long ago.
     fn is_excluded(&self, worker: &str, job: &Job) -> bool {
-        Self::is_suspect(worker, job) && {
-            let failed_at = job
-                .conduct
-                .get(worker)
-                .and_then(|conduct| conduct.failed_at);
+        job.suspects.contains(worker) && {
+            let conduct = job.conduct.get(worker);
+            let failed_at = conduct.and_then(|conduct| conduct.failed_at);
             is_within(job.options.avoid_ms, failed_at, self.last_heartbeat(worker))
         }
     }
@@ -59,78 +52,69 @@ impl Master {
     /// time.
     fn may_have_tasks_of(&self, worker: &str, key: JobKey) -> bool {
         let job = self.jobs().get(key);
-        if !Self::is_suspect(worker, job) {
-            return true;
-        }
-        !self.is_excluded(worker, job) && !self.has_live_attempt_of(worker, key)
+        !job.suspects.contains(worker)
+            || !self.is_excluded(worker, job) && !self.has_live_attempt_of(worker, key)
     }
 
     fn has_live_attempt_of(&self, worker: &str, job: JobKey) -> bool {
-        let first = (
-            Lane {
-                job,
-                kind: Kind::Map,
-            },
-            0,
-        );
-        let last = (
-            Lane {
-                job,
-                kind: Kind::Reduce,
-            },
-            u64::MAX,
-        );
-        (self.workers().holdings(worker))
-            .is_some_and(|holdings| holdings.live.range(first..=last).next().is_some())
+        let [maps, reduces] = [Kind::Map, Kind::Reduce].map(|kind| Lane { job, kind });
+        let holdings = self.workers().holdings(worker);
+        holdings.is_some_and(|holdings| {
+            let mut live = holdings.live.range((maps, 0)..=(reduces, u64::MAX));
+            live.next().is_some()
+        })
     }
 
-    /// How many workers could take tasks of a job, their histories apart: they are healthy, have asked for a task
-    /// since they last failed by a check, and are not excluded.
+    /// Whether a worker could take tasks of a job, its histories apart: it is healthy, has asked for a task since it
+    /// last failed by a check, and is not excluded.
+    fn is_candidate(&self, worker: &str, job: &Job) -> bool {
+        self.is_asking(worker) && !self.is_excluded(worker, job)
+    }
+
+    fn is_asking(&self, worker: &str) -> bool {
+        (self.workers().get(worker)).is_some_and(|worker| worker.has_asked)
+    }
+
+    /// How many workers could take tasks of a job, their histories apart. Only suspects can be excluded.
     fn candidates(&self, job: &Job) -> usize {
         let excluded = (job.suspects.iter())
-            .filter(|worker| {
-                self.is_candidate_but_for_exclusion(worker) && self.is_excluded(worker, job)
-            })
-            .count();
-        self.workers().asking() - excluded
+            .filter(|worker| self.is_asking(worker) && self.is_excluded(worker, job));
+        self.workers().asking() - excluded.count()
     }
 
-    fn is_candidate_but_for_exclusion(&self, worker: &str) -> bool {
-        self.workers()
-            .get(worker)
-            .is_some_and(|worker| worker.has_asked)
-    }
-
-    /// Whether a worker other than the one that has a history of a task could take it, where `candidates` workers
-    /// could take tasks of the job.
+    /// Whether a worker without a history of a task could take it, where `candidates` workers could take tasks of the
+    /// job.
     fn another_of(&self, candidates: usize, key: TaskKey) -> bool {
+        self.another_but(candidates, key, &[])
+    }
+
+    /// Whether a worker on which a task has not failed yet could take it.
+    pub(super) fn another_untried_could_take(&self, key: TaskKey) -> bool {
+        let tried: Vec<&str> = (self.task(key).attempts.iter())
+            .filter(|attempt| attempt.has_failed)
+            .map(|attempt| &*attempt.worker)
+            .collect();
+        self.another_but(self.candidates(self.job(key)), key, &tried)
+    }
+
+    /// Whether one of the `candidates` workers that could take tasks of the job could take this one: it has neither a
+    /// live attempt nor a history of it, and is not one of `others`.
+    fn another_but(&self, candidates: usize, key: TaskKey, others: &[&str]) -> bool {
         let (job, task) = (self.job(key), self.task(key));
-        let is_taken =
-            |worker: &str| task.live_on(worker).is_some() || self.has_history(worker, key);
-        let concerned = (task.history().iter().map(|entry| &*entry.worker))
-            .chain(task.live_attempts().map(|attempt| &*attempt.worker));
-        let mut unfit: Vec<&str> = concerned
-            .filter(|worker| {
-                self.is_candidate_but_for_exclusion(worker)
-                    && !self.is_excluded(worker, job)
-                    && is_taken(worker)
+        let with_history = (task.history().iter())
+            .filter(|entry| {
+                let now = self.last_heartbeat(&entry.worker);
+                is_within(job.options.avoid_ms, Some(entry.at), now)
             })
+            .map(|entry| &*entry.worker);
+        let mut unfit: Vec<&str> = with_history
+            .chain(task.live_attempts().map(|attempt| &*attempt.worker))
+            .chain(others.iter().copied())
+            .filter(|worker| self.is_candidate(worker, job))
             .collect();
         unfit.sort_unstable();
         unfit.dedup();
         candidates > unfit.len()
-    }
-
-    /// Whether a worker other than this one could take a task.
-    pub(super) fn another_could_take(&self, key: TaskKey, worker: &str) -> bool {
-        let job = self.job(key);
-        let is_fit = self.is_candidate_but_for_exclusion(worker)
-            && !self.is_excluded(worker, job)
-            && self.task(key).live_on(worker).is_none()
-            && !self.has_history(worker, key);
-        // Where this worker itself could take the task, it is one of the candidates.
-        let candidates = self.candidates(job) - usize::from(is_fit);
-        self.another_of(candidates, key)
     }
 
     /// Ends all exclusions from each job that the asking worker is excluded from together with more than two thirds

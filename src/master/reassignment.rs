@@ -2,7 +2,7 @@
 
 use super::Master;
 use super::events::{Event, LossCause};
-use super::state::TaskKey;
+use super::state::keys::TaskKey;
 use super::state::tasks::Fetched;
 use super::state::transitions::End;
 use crate::wire::{Error, ErrorCode, Quoted, Reply, TaskSpec};

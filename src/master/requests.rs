@@ -2,10 +2,8 @@
 
 use super::Master;
 use super::placement::Source;
-use super::state::TaskKey;
-use super::state::jobs::Kind;
+use super::state::keys::{Kind, TaskKey, WorkerId};
 use super::state::tasks::{Fetched, Work};
-use super::state::workers::WorkerId;
 use crate::wire::{BATCH_SIZE, Batched, Error, Input, Reply, RequestTask, TaskReply};
 use std::collections::HashSet;
 

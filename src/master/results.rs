@@ -2,8 +2,7 @@
 
 use super::Master;
 use super::events::{Event, LossCause};
-use super::state::TaskKey;
-use super::state::jobs::Kind;
+use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskResult;
 use super::state::transitions::End;
 use crate::wire::{
@@ -43,8 +42,7 @@ impl Master {
         };
         self.hear(&report.worker_id, report.timestamp);
         self.note_report(key, number);
-        let worker = self.workers().shared_id(&report.worker_id);
-        self.note_completed_attempt(key.job, &worker);
+        self.note_completed_attempt(key.job, &report.worker_id);
         let task = self.task(key);
         let is_first = task.result.is_none() && task.state.is_unfinished();
         let accepted =

@@ -5,6 +5,7 @@
 //! [`transitions`] alone.
 
 pub mod jobs;
+pub mod keys;
 pub mod queue;
 pub mod run_times;
 pub mod snapshot;
@@ -14,29 +15,13 @@ pub mod workers;
 
 use super::events::Events;
 use crate::wire::{AttemptCounts, Effect};
-use jobs::{Job, Jobs, Lane};
+use jobs::{Job, Jobs};
+use keys::{Lane, TaskKey};
 use queue::Queue;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use tasks::Task;
 use workers::Workers;
-
-/// Where a job is found among all jobs.
-pub type JobKey = u32;
-
-/// Where a task is found: its job, and its place there, maps before reduces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskKey {
-    pub job: JobKey,
-    pub task: u32,
-}
-
-impl TaskKey {
-    pub fn new(job: JobKey, task: usize) -> Self {
-        let task = u32::try_from(task).expect("memory ends before the places do");
-        Self { job, task }
-    }
-}
 
 /// The master of a cluster: a `HashMap` from worker id to last heartbeat (in `Workers`), the jobs with their tasks,
 /// which worker each task is assigned to, and what waits for a worker.

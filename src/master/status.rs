@@ -1,7 +1,8 @@
 //! Answers that change nothing: what there is and how far it is (protocol, sections 5 and 6; paper, §4.8).
 
 use super::Master;
-use super::state::jobs::{Job, JobState, Kind};
+use super::state::jobs::{Job, JobState};
+use super::state::keys::Kind;
 use super::state::tasks::{Task, TaskState};
 use crate::wire::{
     Error, JobStatus, JobSummary, Reply, RunningAttempt, Status, TaskStatus, Winner, WorkerCounts,

@@ -2,7 +2,7 @@
 
 use super::Master;
 use super::events::Event;
-use super::state::TaskKey;
+use super::state::keys::TaskKey;
 use super::state::tasks::{Fetched, TaskState};
 use super::state::transitions::End;
 use crate::wire::{CheckStragglers, Reply, json_string};

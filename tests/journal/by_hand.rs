@@ -172,3 +172,29 @@ fn a_journal_is_read_with_cut_and_its_requests_with_sed() {
         "{all}"
     );
 }
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let folder = Folder::new("by-hand-options");
+    let path = folder.file("journal");
+    for (arguments, why) in [
+        ("--journal-compact-from 1", "needs --journal FILE"),
+        (
+            r#"--journal "$FILE" --journal-compact-from x"#,
+            "is a count of bytes",
+        ),
+        (
+            r#"--journal "$FILE" --journal-compact-from -1"#,
+            "looks like an option",
+        ),
+        ("compact --bytes x", "--bytes is a count"),
+        (r#"compact --bytes 1 "$FILE""#, "without FILE"),
+        ("replay", "needs the FILE"),
+    ] {
+        let output = shell(&format!(r#""$NODE" {arguments} < /dev/null"#), &path);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments}: {log}");
+        assert!(log.contains(why), "{arguments}: {log}");
+    }
+    assert_eq!(folder.names(), [""; 0]);
+}

@@ -231,7 +231,7 @@ fn a_journal_of_two_names_is_not_compacted() {
     }
     assert_in_use(&path);
     assert_in_use(&other);
-    let log = node.kill();
+    let log = node.end();
     assert_eq!(
         log.matches("not compacted: it has more than one name")
             .count(),
@@ -294,7 +294,7 @@ fn a_compaction_without_a_free_name_is_not_done() {
         start_compaction(&mut node);
     }
     assert!(!starts_with_state(&path));
-    let log = node.kill();
+    let log = node.end();
     assert_eq!(
         log.matches("not compacted: cannot create ").count(),
         1,
@@ -312,7 +312,7 @@ fn a_journal_whose_name_is_as_long_as_can_be_grows() {
     while length(&path) < 3 * LIMIT {
         start_compaction(&mut node);
     }
-    let log = node.kill();
+    let log = node.end();
     assert_eq!(
         log.matches("not compacted: cannot create ").count(),
         1,
@@ -366,7 +366,7 @@ fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
         go_on_until(&mut node, || folder.names() == ["full", "journal"]);
         node.expect(&submit("after", 100), "job_submitted");
         let is_compacted = starts_with_state(&path);
-        let log = node.kill();
+        let log = node.end();
         assert_eq!(
             log.matches("the journal is not compacted: ").count(),
             usize::from(!is_compacted),
@@ -411,7 +411,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
                 start_compaction(&mut node);
             }
             compact(&mut node, &path);
-            let log = node.kill();
+            let log = node.end();
             assert_eq!(
                 log.matches("not compacted: its process ended with signal: 9")
                     .count(),

@@ -101,7 +101,7 @@ fn zeros_that_are_no_hole_are_damage() {
     let mut random = Random::new(3);
     let images = images(&mut random);
     let Image { journal, .. } = &images[images.len() - 1];
-    for start in HEADER.len()..journal.len() - 1 {
+    for start in (HEADER.len()..journal.len() - 1).step_by(11) {
         let mut left = journal.clone();
         let end = (start + 3).min(left.len() - 1);
         left[start..end].fill(0);

@@ -176,7 +176,7 @@ fn a_file_that_is_missing_or_empty_is_a_new_journal() {
     for name in ["journal", "empty", "link"] {
         let mut node = Node::start(&folder.file(name));
         node.ask(HEARTBEATS[0]);
-        let log = node.kill();
+        let log = node.end();
         assert_eq!(log, "line 1: worker \"w1\" joined\n", "{name}");
     }
     assert_eq!(folder.names(), ["empty", "journal", "link", "target"]);

@@ -5,7 +5,7 @@
 use mapreduce_master::journal::compact::compact;
 use mapreduce_master::journal::{HEADER, PARTIAL_HEADER, Recorder, recover};
 use mapreduce_master::service::Service;
-use mapreduce_master::wire::{self, Message};
+use mapreduce_master::wire::{self, Effect, Message};
 
 pub struct Restartable {
     service: Service,
@@ -14,6 +14,8 @@ pub struct Restartable {
     pub journal: Vec<u8>,
     /// How much of it would survive a power loss.
     pub synced_bytes: usize,
+    /// Whether there is nothing to compact.
+    is_new: bool,
     /// The `msg_id` of the latest reply in an envelope.
     latest_msg_id: Option<u64>,
 }
@@ -34,6 +36,7 @@ impl Restartable {
         );
         journal.truncate(usize::try_from(recovery.bytes).expect("it is a length in memory"));
         let mut node = Self {
+            is_new: recovery.is_new(),
             service: recovery.service,
             recorder: recovery.recorder,
             journal,
@@ -53,7 +56,7 @@ impl Restartable {
 
     /// Compacts the journal, as happens when it has grown long, however short it is. The node goes on running.
     pub fn compact(&mut self) {
-        if self.journal.len() > HEADER.len() {
+        if !self.is_new {
             self.journal = compacted(&self.journal);
         }
     }
@@ -66,6 +69,7 @@ impl Restartable {
         if wire::parse(message.as_bytes(), &mut fields).is_ok()
             && let Ok(effect) = self.service.answer(&fields, &mut reply)
         {
+            self.is_new &= effect == Effect::None;
             self.recorder
                 .record(message.as_bytes(), effect, &self.service);
         }

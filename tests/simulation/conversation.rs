@@ -7,20 +7,21 @@
 //! With `MASTER='some command'`, any program that reads requests on stdin and prints replies on stdout is put to them.
 
 mod program;
+mod reports;
 mod requests;
 mod speaker;
 
 use super::master::Master;
 use super::message::Body;
 use super::model::{Model, matches};
-use super::witness::{Input, Violation};
+use super::witness::{Input, RESTORED, Violation};
 use program::Program;
 pub use program::command;
 use serde::Deserialize;
 pub use speaker::Speaker;
 
 /// After each message, so many tasks are asked about, in turn.
-const MOST_TASKS_ASKED: usize = 8;
+const MOST_TASKS_ASKED: usize = 4;
 
 /// Whom the model is compared with.
 enum Subject {
@@ -93,6 +94,14 @@ impl Conversation {
             }
             Input::Crash { compacts } => {
                 self.recover(|master| master.restart(*compacts))?;
+                vec![]
+            }
+            Input::Restore => {
+                if let Subject::Own(master) = &mut self.subject
+                    && master.restore().is_none()
+                {
+                    return broken(RESTORED, "it does not");
+                }
                 vec![]
             }
             Input::CrashAt(line) => {

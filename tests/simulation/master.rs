@@ -5,7 +5,15 @@
 use mapreduce_master::journal::compact::compact;
 use mapreduce_master::journal::recover;
 use mapreduce_master::node::Node;
+use mapreduce_master::service::Service;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[derive(Deserialize)]
+struct SnapshotOk {
+    state: Box<RawValue>,
+}
 
 pub struct Master {
     node: Node,
@@ -92,6 +100,15 @@ impl Master {
             .ok()?;
             *self = Self::start(compacted)?;
         }
+        Some(())
+    }
+
+    /// Is replaced by a node that is started from its snapshot, and keeps no journal.
+    pub fn restore(&mut self) -> Option<()> {
+        let reply = self.answer(b"{\"type\": \"snapshot\"}\n")?.pop()?;
+        let snapshot: SnapshotOk = serde_json::from_str(&reply).ok()?;
+        let service = catch_unwind(|| Service::restore(snapshot.state.get()));
+        self.node = Node::with(service.ok()?.ok()?, true);
         Some(())
     }
 

@@ -24,6 +24,8 @@ pub enum Input {
     },
     /// The master is killed while it answers: its record is torn, and nobody gets a reply.
     CrashAt(String),
+    /// Another node goes on from a snapshot of the master. That is no recovery.
+    Restore,
 }
 
 impl Input {
@@ -34,6 +36,7 @@ impl Input {
             Self::Crash { compacts: false } => "crash of the master",
             Self::Crash { compacts: true } => "crash of the master, compacted",
             Self::CrashAt(_) => "crash of the master in an answer",
+            Self::Restore => "snapshot restored",
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Input {
                 f.write_str("(the master is killed and started again)")
             }
             Self::Crash { compacts: true } => f.write_str("(the same, from a snapshot)"),
+            Self::Restore => f.write_str("(another node goes on from a snapshot)"),
             Self::CrashAt(line) => write!(f, "(the same, while it answers) {line}"),
         }
     }
@@ -76,6 +80,7 @@ pub struct Witness {
 
 const ONE_REPLY: &str = "every_request_is_answered_once_in_order";
 const ADDRESS: &str = "a_reply_goes_to_whoever_asked";
+pub const RESTORED: &str = "a_restored_node_goes_on_as_the_one_before";
 const NO_PANIC: &str = "the_master_never_panics";
 
 fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
@@ -156,6 +161,10 @@ impl Witness {
                 self.restart(compacts, is_new)?;
                 Ok(None)
             }
+            Input::Restore => match self.master.restore() {
+                Some(()) if self.look()? == self.seen => Ok(None),
+                _ => broken(RESTORED, "it does not"),
+            },
             Input::CrashAt(line) => {
                 let is_new = self.master.has_empty_journal();
                 let has_answered = self.master.answer_in_vain(format!("{line}\n").as_bytes());

@@ -62,7 +62,7 @@ impl Job {
             max_losses: *random.pick(&[1, 2, 3, 5, 16]),
             max_skipped: *random.pick(&[0, 0, 0, 1, 2]),
             max_worker_failures: *random.pick(&[1, 2, 3, 3, 1000]),
-            avoid_ms: *random.pick(&[0, 50, 500, 500, 3000, 60_000]),
+            avoid_ms: *random.pick(&[0, 50, 500, 3000]),
             task_timeout_ms: *random.pick(&[None, None, Some(100), Some(2000)]),
         }
     }

@@ -1,9 +1,8 @@
 //! Jobs: what they were submitted as, their tasks, and how far they are (protocol, section 6).
 
+use super::keys::{JobKey, Kind, Lane, TaskKey, WorkerId};
 use super::run_times::RunTimes;
 use super::tasks::{Task, TaskState, Work};
-use super::workers::WorkerId;
-use super::{JobKey, TaskKey};
 use crate::wire::{JobCounts, JobOptions, TaskCounts};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,30 +12,6 @@ use std::rc::Rc;
 
 /// The id of the job of the tasks taken in by `reassign`.
 pub const TAKEN_IN: &str = "";
-
-/// The two kinds of task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Map,
-    Reduce,
-}
-
-impl Kind {
-    /// The kind on the wire.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Map => "map",
-            Self::Reduce => "reduce",
-        }
-    }
-}
-
-/// The tasks of one job and kind, which wait in one lane of each queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Lane {
-    pub job: JobKey,
-    pub kind: Kind,
-}
 
 /// A job.
 ///
@@ -238,7 +213,8 @@ pub fn reduce_id(job: &str, partition: usize) -> String {
 
 /// Splits the id of a reduce task into its job's and its partition; `None` for an id that no reduce task can have.
 fn split_reduce_id(id: &str) -> Option<(&str, usize)> {
-    let (job, partition) = id.rsplit_once("-reduce-")?;
+    let (rest, partition) = id.rsplit_once('-')?;
+    let job = rest.strip_suffix("-reduce")?;
     let number: u32 = partition.parse().ok()?;
     // "+1" and "01" are numbers, too, but no partition is written so.
     let is_written_so = partition.starts_with(|first: char| first.is_ascii_digit())

@@ -1,16 +1,11 @@
 //! Tasks that wait for a worker, in order.
 
-use super::TaskKey;
-use super::jobs::Lane;
+use super::keys::{Lane, Rank, TaskKey};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::btree_map::{BTreeMap, Iter};
 use std::iter::Peekable;
-use std::num::NonZeroU64;
 use std::ops::Bound;
-
-/// A place in a queue: the lowest goes out first. The two queues share one sequence of them.
-pub type Rank = NonZeroU64;
 
 /// Tasks that wait, by rank. Each waits in the lane of its job and kind.
 ///

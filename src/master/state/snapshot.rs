@@ -9,10 +9,10 @@ mod loader;
 pub use loader::{Corrupt, Loader};
 
 use super::jobs::{Conduct, Job, JobState};
-use super::queue::Rank;
+use super::keys::{Rank, WorkerId};
 use super::tasks::{Attempt, Counters, History, Task, TaskState, Work};
 use super::transitions::NEVER_HANDED_OUT;
-use super::workers::{Worker, WorkerId};
+use super::workers::Worker;
 use super::{CheckTimes, Master, Totals};
 use crate::wire::JobOptions;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 //! Tasks and their attempts (protocol, section 6).
 
-use super::queue::Rank;
-use super::workers::WorkerId;
+use super::keys::{Rank, WorkerId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;

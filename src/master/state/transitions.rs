@@ -9,7 +9,8 @@ mod jobs;
 mod tasks;
 mod workers;
 
-use super::{Master, TaskKey};
+use super::Master;
+use super::keys::TaskKey;
 use crate::master::events::{Event, LossCause};
 use crate::wire::Effect;
 

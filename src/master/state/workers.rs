@@ -1,13 +1,9 @@
 //! Workers: who is known, when each was last heard from, and what each of them holds (protocol, section 5).
 
-use super::jobs::Lane;
-use super::{JobKey, TaskKey};
+use super::keys::{JobKey, Lane, TaskKey, WorkerId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
-
-/// A worker's id. Everything that names a worker shares one text.
-pub type WorkerId = Rc<str>;
 
 /// A known worker.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -230,8 +226,12 @@ impl Workers {
     pub(super) fn hold<R>(&mut self, id: &WorkerId, change: impl FnOnce(&mut Holdings) -> R) -> R {
         if let Some(holdings) = self.holdings.get_mut(id) {
             let result = change(holdings);
-            // What a known worker holds changes all the time: its entry stays.
-            if holdings.is_empty() && !self.known.contains_key(id) {
+            // What a known worker holds changes all the time, so its entry stays until the worker is forgotten. While
+            // there are fewer entries than known workers, nobody has to look up which this is.
+            if holdings.is_empty()
+                && self.holdings.len() > self.known.len()
+                && !self.known.contains_key(id)
+            {
                 self.holdings.remove(id);
             }
             return result;

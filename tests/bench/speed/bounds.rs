@@ -1,4 +1,4 @@
-//! Requests that must not pay for what they do not ask about: each is measured with much of that, and with little.
+//! Requests whose cost must not depend on what they do not ask about. Each is measured with a lot of it, and with little.
 
 use super::Bench;
 use super::process::{Session, node};
@@ -12,7 +12,7 @@ const FEW: usize = 100;
 /// How many times the request is repeated.
 const TIMES: usize = 200;
 
-/// What is there before the request, for a count of it.
+/// The messages that set up the state before the requests, for a given count.
 type SetUp = fn(usize) -> Vec<u8>;
 
 struct Case {
@@ -104,7 +104,7 @@ const CASES: [Case; 8] = [
     },
 ];
 
-/// One request each, while there is much and little that does not concern it.
+/// Each request, with a lot of state that does not concern it and with little.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for case in &CASES {
@@ -133,7 +133,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A job of a million reduces in one short message.
+/// One short message that submits a job of a million reduces.
 fn reduces(bench: &Bench) -> io::Result<Row> {
     let count = bench.scaled(1_000_000);
     let mut input = Vec::new();

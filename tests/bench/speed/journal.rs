@@ -2,7 +2,7 @@
 
 use super::Bench;
 use super::process::{Session, file_to_file, node};
-use super::table::{Rounds, Row, Target, Unit, thousands};
+use super::table::{Measured, Rounds, Row, Target, Unit, thousands};
 use super::workload::{
     INIT, Order, chunk, complete_task, heartbeats, request_task, submit_job, task, worker,
 };
@@ -11,7 +11,8 @@ use mapreduce_master::journal::{HEADER, recover};
 use mapreduce_master::node::{MAX_FEED_BYTES, Node};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How many cycles of `request_task` and `complete_task` are sent and synced together.
 const CYCLES_AT_ONCE: usize = 50;
@@ -53,6 +54,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
         },
     ];
     rows.push(synced_cycles(bench)?);
+    rows.push(compaction_pause(bench)?);
     rows.extend(recovery(bench)?);
     Ok(rows)
 }
@@ -101,6 +103,75 @@ fn synced_cycles(bench: &Bench) -> io::Result<Row> {
         measured: rounds.ratio((0, batches), (1, batches)),
         how: "pipes, wall; disks differ",
     })
+}
+
+/// The worst round trip that a client sees while a large state is compacted.
+fn compaction_pause(bench: &Bench) -> io::Result<Row> {
+    let count = bench.scaled(1_000_000);
+    let path = bench.scratch.path("journal");
+    let mut input = Vec::new();
+    // Requests that the state does not need any more, so that it is shorter than they are.
+    for _ in 0..4 {
+        input.extend(heartbeats(count, count, Order::Normal));
+    }
+    submit_job(&mut input, (0..count).map(chunk), 0);
+    let records = journal_of(&input)?;
+    let mut pauses = Vec::new();
+    for _ in 0..bench.few_rounds() {
+        fs::write(&path, &records)?;
+        File::open(&path)?.sync_all()?;
+        let from = ["--journal-compact-from", "1"];
+        let mut session = Session::start(node().args(from).arg("--journal").arg(&path))?;
+        session.ask(b"{\"type\": \"status\"}\n")?;
+        let mut round_trip = || {
+            let started = Instant::now();
+            session.ask(b"{\"type\": \"heartbeat\", \"worker_id\": \"w\", \"timestamp\": 1}\n")?;
+            let time = started.elapsed();
+            thread::sleep(PAUSE);
+            io::Result::Ok(time)
+        };
+        let mut during = Vec::new();
+        while fs::metadata(&path)?.len() >= records.len() as u64 {
+            during.push(round_trip()?);
+        }
+        // What comes last may be about to end.
+        during.push(round_trip()?);
+        let mut after = Vec::new();
+        for _ in 0..during.len() {
+            after.push(round_trip()?);
+        }
+        session.finish()?;
+        fs::remove_file(&path)?;
+        pauses.push((worst(&during), worst(&after), median(&mut after)));
+    }
+    pauses.sort_unstable();
+    let (during, after, median) = pauses[pauses.len() / 2];
+    let [during, after, median] = [during, after, median].map(|time| time.as_secs_f64() * 1e3);
+    Ok(Row {
+        what: format!(
+            "worst round trip of a heartbeat while {0} workers and {0} tasks are compacted",
+            thousands(count)
+        ),
+        against: "minus the median without",
+        target: Target::AtMost(10.0, Unit::Milliseconds),
+        measured: Measured::Value(
+            during - median,
+            format!("{during:.2} ms / {median:.2} ms; worst without: {after:.2} ms"),
+        ),
+        how: "pipes, wall, with whatever else runs",
+    })
+}
+
+/// Between two round trips.
+const PAUSE: Duration = Duration::from_micros(500);
+
+fn worst(times: &[Duration]) -> Duration {
+    times.iter().copied().max().unwrap_or_default()
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 /// Recovery from a journal, and from a compacted one.

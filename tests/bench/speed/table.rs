@@ -28,6 +28,7 @@ pub enum Target {
 pub enum Unit {
     Times,
     Nanoseconds,
+    Milliseconds,
     Seconds,
     Bytes,
     Allocations,
@@ -85,6 +86,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Self::Times => " ×",
             Self::Nanoseconds => " ns",
+            Self::Milliseconds => " ms",
             Self::Seconds => " s",
             Self::Bytes => " bytes",
             Self::Allocations => "",
@@ -96,7 +98,7 @@ impl Unit {
     /// How many decimal places are significant.
     fn digits(self) -> usize {
         match self {
-            Self::Times | Self::Nanoseconds | Self::Seconds => 2,
+            Self::Times | Self::Nanoseconds | Self::Milliseconds | Self::Seconds => 2,
             Self::Bytes | Self::Allocations => 0,
         }
     }

@@ -43,6 +43,8 @@ pub struct Speaker {
     pub incarnations: bool,
     pub says_running: u32,
     crashes: u32,
+    /// How often a node goes on from a snapshot; only where none crashes, since it keeps no journal.
+    restores: u32,
     pub given: Vec<Given>,
     /// Of a thousand reports, how many are on one of the latest attempts, and right.
     pub honesty: u32,
@@ -92,6 +94,7 @@ impl Speaker {
             near_times: *r.pick(&[0, 300, 700]),
             incarnations: r.per_mille(300),
             says_running: *r.pick(&[0, 300, 800]),
+            restores: 0,
             crashes: if crashes {
                 *r.pick(&[0, 0, 30, 100])
             } else {
@@ -103,6 +106,9 @@ impl Speaker {
             submissions: vec![],
             random,
         };
+        if crashes && speaker.crashes == 0 {
+            speaker.restores = *speaker.random.pick(&[0, 50, 200]);
+        }
         if speaker.random.per_mille(30) {
             speaker.planned = speaker.pass_over_many();
             speaker.planned.reverse();
@@ -121,6 +127,9 @@ impl Speaker {
                     Input::CrashAt(line)
                 }
             };
+        }
+        if self.random.per_mille(self.restores) {
+            return Input::Restore;
         }
         let (line, is_noise) = self.request();
         if is_noise {

@@ -48,13 +48,19 @@ impl Model {
     /// Ends a live attempt by `fail_task`, a wrong output or a time-out.
     pub(super) fn fail_attempt(&mut self, t: usize, a: usize, timed_out: bool, error: String) {
         let worker_id = self.tasks[t].attempts[a].worker.clone();
-        // "but for those on a worker on which the task had failed before, however long ago, while another worker could take
-        // it"
-        let had_failed_there = self.tasks[t]
-            .given_to(&worker_id)
+        // "but for those on a worker on which the task had failed before, however long ago, while another worker, on which it
+        // has not failed, could take it"
+        let task = &self.tasks[t];
+        let had_failed_on = |worker: &str| {
+            let given = task.given_to(worker);
+            given.iter().any(|attempt| attempt.has_failed())
+        };
+        let had_failed_there = had_failed_on(&worker_id);
+        let is_new_to_another = self
+            .others_that_could_take(t, &worker_id)
             .iter()
-            .any(|attempt| attempt.has_failed());
-        let counted = !(had_failed_there && self.another_could_take(t, &worker_id));
+            .any(|other| !had_failed_on(&other.id));
+        let counted = !(had_failed_there && is_new_to_another);
         self.hit(match (timed_out, counted) {
             (true, true) => "time-out",
             (true, false) => "time-out not counted",

@@ -95,7 +95,7 @@ impl Task {
     }
 
     /// "A task is *failed* once per `fail_task` and once per time-out (but for those on a worker on which the task had
-    /// failed before […] while another worker could take it […])". "Its attempt does not count towards `max_failures`" where
+    /// failed before, […] while another worker, on which it has not failed, could take it […])". "Its attempt does not count towards `max_failures`" where
     /// inputs were lost.
     pub(super) fn failures(&self) -> i64 {
         count(self.attempts.iter().filter(|attempt| {

@@ -55,15 +55,20 @@ impl Model {
     /// "Another worker could take the task if it is healthy, has sent a `request_task` since it last failed by a check, is
     /// not excluded from the job, and has neither a live attempt nor a history of the task"
     pub(super) fn another_could_take(&self, t: usize, worker_id: &str) -> bool {
+        !self.others_that_could_take(t, worker_id).is_empty()
+    }
+
+    pub(super) fn others_that_could_take(&self, t: usize, worker_id: &str) -> Vec<&Worker> {
         let job = self.job(&self.tasks[t].job_id);
-        self.workers.iter().any(|other| {
+        let others = self.workers.iter().filter(|other| {
             other.id != worker_id
                 && !other.failed
                 && other.has_asked
                 && !self.is_excluded(job, &other.id)
                 && self.tasks[t].live_on(&other.id).is_none()
                 && !self.has_history(t, &other.id)
-        })
+        });
+        others.collect()
     }
 
     /// "the last `max_worker_failures` (default 3, at least 1) attempts of the job that it reported on all failed […], the

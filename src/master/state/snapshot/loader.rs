@@ -1,13 +1,13 @@
 //! Reading a snapshot: nothing in it is trusted, and what follows from it is made again.
 
 use super::{JobRecord, JobStateRecord, Record, TaskRecord, TotalsRecord, fresh_rank};
-use crate::master::state::jobs::{Job, JobState, Kind, TAKEN_IN};
-use crate::master::state::queue::Rank;
+use crate::master::state::Master;
+use crate::master::state::jobs::{Job, JobState, TAKEN_IN};
+use crate::master::state::keys::{JobKey, Kind, Rank, TaskKey, WorkerId};
 use crate::master::state::tasks::{
     History, LiveAttempts, Task, TaskResult, TaskState, Troubles, Work,
 };
-use crate::master::state::workers::{Worker, WorkerId};
-use crate::master::state::{JobKey, Master, TaskKey};
+use crate::master::state::workers::Worker;
 use crate::wire::{MAX_REDUCE_TASKS, split_array};
 use serde_json::value::RawValue;
 use std::collections::HashSet;

@@ -2,9 +2,9 @@
 
 use super::End;
 use crate::master::events::{AttemptEnd, Event, LossCause};
+use crate::master::state::Master;
+use crate::master::state::keys::{TaskKey, WorkerId};
 use crate::master::state::tasks::{Attempt, Fetched, History, TaskState};
-use crate::master::state::workers::WorkerId;
-use crate::master::state::{Master, TaskKey};
 use crate::wire::Effect;
 use std::rc::Rc;
 

@@ -1,8 +1,8 @@
 //! How the workers do on the attempts of each job, for placement.
 
+use crate::master::state::Master;
 use crate::master::state::jobs::Conduct;
-use crate::master::state::workers::WorkerId;
-use crate::master::state::{JobKey, Master};
+use crate::master::state::keys::{JobKey, WorkerId};
 use crate::wire::Effect;
 use std::rc::Rc;
 
@@ -22,13 +22,14 @@ impl Master {
     }
 
     /// Notes that a worker completed an attempt of a job.
-    pub(in crate::master) fn note_completed_attempt(&mut self, key: JobKey, worker: &WorkerId) {
+    pub(in crate::master) fn note_completed_attempt(&mut self, key: JobKey, worker: &str) {
         let job = self.jobs.get_mut(key);
         if job.conduct.is_empty() {
             return;
         }
         if job.conduct.remove(worker).is_some() {
             job.suspects.remove(worker);
+            let worker = &self.workers.shared_id(worker);
             self.workers
                 .hold(worker, |holdings| holdings.failed_in.remove(&key));
         }

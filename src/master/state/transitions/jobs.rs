@@ -2,10 +2,10 @@
 
 use super::NEVER_HANDED_OUT;
 use crate::master::events::Event;
-use crate::master::state::jobs::{Job, JobState, Kind, Lane, TAKEN_IN};
-use crate::master::state::queue::Rank;
+use crate::master::state::Master;
+use crate::master::state::jobs::{Job, JobState, TAKEN_IN};
+use crate::master::state::keys::{JobKey, Kind, Lane, Rank, TaskKey};
 use crate::master::state::tasks::{Task, TaskState, Work};
-use crate::master::state::{JobKey, Master, TaskKey};
 use crate::wire::{Effect, JobOptions};
 use serde_json::value::RawValue;
 use std::rc::Rc;

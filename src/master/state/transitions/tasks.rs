@@ -1,10 +1,9 @@
 //! Tasks are queued, completed, lose their outputs and end; the barrier opens and closes.
 
 use crate::master::events::{AttemptEnd, Event};
-use crate::master::state::jobs::{Kind, Lane};
-use crate::master::state::queue::Rank;
+use crate::master::state::Master;
+use crate::master::state::keys::{JobKey, Kind, Lane, Rank, TaskKey};
 use crate::master::state::tasks::{TaskResult, TaskState};
-use crate::master::state::{JobKey, Master, TaskKey};
 use crate::wire::Effect;
 use serde_json::value::RawValue;
 use std::rc::Rc;

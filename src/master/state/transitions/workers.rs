@@ -2,7 +2,8 @@
 
 use crate::master::events::Event;
 use crate::master::state::Master;
-use crate::master::state::workers::{Heard, WorkerId};
+use crate::master::state::keys::WorkerId;
+use crate::master::state::workers::Heard;
 use crate::wire::Effect;
 
 impl Master {
