@@ -20,8 +20,9 @@ from kit import data
 from kit.data import Piece, Section
 from kit.job import Job, check_name
 
-CHUNK_BYTES = 64 << 20  # At most; less where there would be too few chunks for the workers.
-CHUNKS_PER_WORKER = 8
+CHUNK_BYTES = 128 << 20  # At most; less where there would be too few chunks for the workers.
+LEAST_BYTES = 8 << 20  # At least, where there is so much: each map sorts and writes all of its different keys.
+CHUNKS_PER_WORKER = 4
 MEMORY_MB = 256
 TASK = Path(__file__).parent.parent / "task.py"
 ESCAPED = re.compile(r"[\t\n\r]")
@@ -77,7 +78,7 @@ def chunks(sizes: dict[str, int], workers: int, chunk_mb: float | None) -> list[
     """Returns the input of each map task."""
     at_most = int(chunk_mb * (1 << 20)) if chunk_mb else CHUNK_BYTES
     fair = sum(sizes.values()) // (workers * CHUNKS_PER_WORKER) + 1
-    return data.cut(sizes, max(1, min(at_most, max(fair, 1 << 20))))
+    return data.cut(sizes, max(1, min(at_most, max(fair, LEAST_BYTES))))
 
 
 def line_range(piece: Piece) -> Piece:
