@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Beside the clusters there are random conversations, without any purpose or honesty, which master and model have to
-//! answer with the same bytes.
+//! answer with the same bytes. Snapshots of them are restored, as they are and forged.
 //!
 //! * `cargo test --test simulation` runs 300 seeds and 300 conversations,
 //! * `SEED=7 cargo test --test simulation` runs that seed, `CONVERSATION=7` that conversation,
@@ -37,6 +37,7 @@ mod simulation {
     pub mod options;
     pub mod properties;
     pub mod random;
+    mod restoration;
     pub mod shrink;
     pub mod snapshot;
     pub mod submitter;

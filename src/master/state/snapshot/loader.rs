@@ -439,8 +439,9 @@ impl Master {
     }
 }
 
-/// Opaque JSON from its text.
+/// Opaque JSON from its text. A reply is one line, and so is all that stands in it.
 fn json(text: &str) -> Result<Box<RawValue>, Corrupt> {
+    ensure(!text.contains(['\n', '\r']), "a text is not on one line")?;
     RawValue::from_string(text.to_owned()).map_err(|_| Corrupt("a text is not JSON"))
 }
 
