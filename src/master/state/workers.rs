@@ -14,7 +14,7 @@ pub struct Worker {
     /// The latest time heard, or the time of a check that stands in for it, in ms; `None` where neither is known.
     pub last_heartbeat: Option<i64>,
     /// Whether the worker waits for a check to set its last heartbeat. The next check that is not old does, unless the
-    /// worker is heard from first. Until then no check reports it (protocol, section 5, "Untimed workers").
+    /// worker is heard from first. Until then no check reports it (protocol, section 5).
     pub is_untimed: bool,
     pub has_failed: bool,
     /// Whether it was heard from since the last recovery.
