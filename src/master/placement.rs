@@ -131,9 +131,13 @@ impl Master {
         let blameless: Vec<JobKey> = (holdings.failed_in.iter().copied())
             .filter(|key| {
                 let job = self.jobs().get(*key);
+                let asking = self.workers().asking();
+                // Suspects are counted one by one only where so many could be excluded.
+                let fewest_candidates = asking.saturating_sub(job.suspects.len());
                 self.is_excluded(worker, job)
-                    && 3 * self.candidates(job) < self.workers().asking()
                     && !is_within(job.options.avoid_ms, job.amnesty_at, now)
+                    && 3 * fewest_candidates < asking
+                    && 3 * self.candidates(job) < asking
             })
             .collect();
         for job in self.in_submission_order(blameless) {
