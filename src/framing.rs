@@ -2,11 +2,11 @@
 //!
 //! A message is normally one line. It may also span several: it starts at a line whose first byte that is
 //! not blank is `{`, and ends with the line on which its braces balance. [`Framer`] cuts the input
-//! accordingly, and drops what can never become a message, without losing its neighbours.
+//! accordingly. It drops what can never become a message, and loses none of its neighbours.
 //!
 //! Nearly every message is one line, and counting its braces would cost a good part of what parsing it costs.
-//! So the framer is an optimist: a line that starts with `{` and ends with `}` is offered as a message right
-//! away. A caller who finds that it is no JSON says so ([`Framer::reject`]), and only then are the braces
+//! So the framer is an optimist: it offers a line that starts with `{` and ends with `}` as a message right
+//! away. A caller who finds that the line is not JSON rejects it ([`Framer::reject`]), and only then are the braces
 //! counted, to learn whether the line is malformed or the first of several.
 
 use std::fmt;
@@ -18,24 +18,38 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// A buffer that grew beyond this many bytes is given back once it holds less.
+/// A buffer that grew beyond this many bytes is freed once it holds less.
 const SPARE_BYTES: usize = 1 << 20;
 
 /// What the framer cut from its input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// What should be a JSON object, and the line of the input (from 1) on which it starts.
-    Message { text: &'a [u8], line: u64 },
-    /// Input that is skipped, and the line on which it starts.
-    Dropped { line: u64, reason: Dropped },
+    Message {
+        text: &'a [u8],
+        line: u64,
+    },
+    Dropped(Dropped),
+}
+
+/// A piece of the input that is skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    pub reason: Reason,
+    /// The line of the input on which it starts, from 1.
+    pub line: u64,
+    /// The byte of that line on which it starts, from 1.
+    pub column: usize,
+    /// Where its text is, or the beginning of it: see [`Framer::text`].
+    text: Range<usize>,
 }
 
 /// Why a piece of the input is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub enum Reason {
     /// A line outside a message that does not start one.
     NotAnObject,
-    /// The braces balance, but what they hold is not one JSON object and nothing else.
+    /// The braces balance, but the text is not one JSON object and nothing else.
     Malformed,
     /// A string left open at the end of a line.
     OpenString,
@@ -43,9 +57,11 @@ pub enum Dropped {
     Unfinished,
     /// More than [`MAX_MESSAGE_BYTES`].
     TooLong,
+    /// A line without a message, where each must have one.
+    Blank,
 }
 
-impl fmt::Display for Dropped {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAnObject => "not a JSON object",
@@ -53,11 +69,12 @@ impl fmt::Display for Dropped {
             Self::OpenString => "malformed JSON object: a string is left open at the end of a line",
             Self::Unfinished => "unfinished JSON object",
             Self::TooLong => "message longer than 64 MiB",
+            Self::Blank => "blank line",
         })
     }
 }
 
-/// Where the framer stands in the input.
+/// What the framer expects next.
 #[derive(Debug)]
 enum State {
     /// Before the first byte, or in a byte order mark.
@@ -65,19 +82,27 @@ enum State {
     /// Between messages.
     Outside,
     /// In a message whose braces did not balance on the lines before this one.
-    Inside { first_line: u64, braces: Braces },
-    /// After a dropped message: up to the next line with `{` in column 1.
+    Inside { origin: Origin, braces: Braces },
+    /// Behind a dropped message: input is skipped up to the next line with `{` in column 1.
     Skipping,
-    /// In what is left of a dropped line.
+    /// In the rest of a dropped line.
     InDroppedLine { then_skip: bool },
+}
+
+/// Where a message starts: a line of the input, from 1, and a byte of that line, from 1.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    line: u64,
+    column: usize,
 }
 
 /// The message just given out, for [`Framer::reject`].
 #[derive(Debug)]
 struct Offer {
-    first_line: u64,
+    origin: Origin,
     text: Range<usize>,
-    braces_balance: bool,
+    /// Whether the message must end here: its braces balance, or no message is longer than a line.
+    is_whole: bool,
 }
 
 /// Cuts bytes into messages: [`feed`](Framer::feed) it, take frames with [`next`](Framer::next) until there
@@ -85,7 +110,7 @@ struct Offer {
 #[derive(Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
-    /// Start in `buffer` of the message that is being read; the bytes before it are done with.
+    /// Start in `buffer` of the message that is being read; the bytes before it are no longer needed.
     start: usize,
     /// Start of the line that is being read.
     line_start: usize,
@@ -93,9 +118,13 @@ pub struct Framer {
     searched: usize,
     /// The line that is being read, from 1.
     line: u64,
+    /// How many blanks at its start were skipped.
+    indent: usize,
     state: State,
     offer: Option<Offer>,
     ended: bool,
+    /// Whether every line is a message of its own (protocol, section 1, `--strict`).
+    strict: bool,
 }
 
 impl Default for Framer {
@@ -106,14 +135,24 @@ impl Default for Framer {
             line_start: 0,
             searched: 0,
             line: 1,
+            indent: 0,
             state: State::AtStart,
             offer: None,
             ended: false,
+            strict: false,
         }
     }
 }
 
 impl Framer {
+    /// A framer that takes every line as one message: for each, blank ones included, it gives one frame.
+    pub fn strict() -> Self {
+        Self {
+            strict: true,
+            ..Self::default()
+        }
+    }
+
     /// Appends a piece of the input. Call it when [`next`](Self::next) has nothing more to give.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
@@ -126,7 +165,7 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Says that the input has ended, so that what is left of it is its last line.
+    /// Marks the end of the input: what is left of it is its last line.
     pub fn end(&mut self) {
         self.ended = true;
     }
@@ -139,21 +178,19 @@ impl Framer {
     pub fn next(&mut self) -> Option<Frame<'_>> {
         self.offer = None;
         loop {
-            if let Some((line, reason)) = self.look_at_line_start() {
-                return Some(Frame::Dropped { line, reason });
+            if let Some(dropped) = self.look_at_line_start() {
+                return Some(Frame::Dropped(dropped));
             }
             let line_start = self.line_start;
-            let Some(line_end) = self.take_line() else {
-                return self
-                    .leave_partial_line()
-                    .map(|(line, reason)| Frame::Dropped { line, reason });
+            let Some((line_end, origin)) = self.take_line() else {
+                return self.leave_partial_line().map(Frame::Dropped);
             };
-            match self.read_line(line_start..line_end) {
+            match self.read_line(line_start..line_end, origin) {
                 Read::Nothing => {}
-                Read::Dropped(line, reason) => return Some(Frame::Dropped { line, reason }),
+                Read::Dropped(dropped) => return Some(Frame::Dropped(dropped)),
                 Read::Message(offer) => {
                     let text = &self.buffer[offer.text.clone()];
-                    let line = offer.first_line;
+                    let line = offer.origin.line;
                     self.offer = Some(offer);
                     return Some(Frame::Message { text, line });
                 }
@@ -161,27 +198,32 @@ impl Framer {
         }
     }
 
-    /// Takes back the message just given out, because it is not a JSON object. Returns the line on which it
-    /// starts and why it is dropped, or `None` when it may yet be the first line of a longer message.
-    pub fn reject(&mut self) -> Option<(u64, Dropped)> {
+    /// Takes back the message just given out, because it is not a JSON object. Returns how it is dropped, or `None`
+    /// when it may yet be the first line of a longer message.
+    pub fn reject(&mut self) -> Option<Dropped> {
         let Offer {
-            first_line,
+            origin,
             text,
-            braces_balance,
+            is_whole,
         } = self.offer.take()?;
-        if braces_balance {
-            return Some((first_line, Dropped::Malformed));
+        if is_whole {
+            return Some(origin.dropped(Reason::Malformed, text));
         }
         self.start = text.start;
-        match self.count_braces(first_line, Braces::default(), text) {
+        match self.count_braces(origin, Braces::default(), text) {
             Read::Nothing => None,
-            Read::Dropped(line, reason) => Some((line, reason)),
-            Read::Message(_) => Some((first_line, Dropped::Malformed)),
+            Read::Dropped(dropped) => Some(dropped),
+            Read::Message(offer) => Some(origin.dropped(Reason::Malformed, offer.text)),
         }
     }
 
-    /// Decides what the first byte of a line can decide, even before the line is there in full.
-    fn look_at_line_start(&mut self) -> Option<(u64, Dropped)> {
+    /// The text that was dropped, as far as it was kept; until the framer is fed again.
+    pub fn text(&self, dropped: &Dropped) -> &[u8] {
+        self.buffer.get(dropped.text.clone()).unwrap_or_default()
+    }
+
+    /// Decides what the first byte of a line can decide, even before the line is complete.
+    fn look_at_line_start(&mut self) -> Option<Dropped> {
         match self.state {
             State::AtStart => self.skip_byte_order_mark(),
             State::Outside => self.skip_blanks(),
@@ -189,10 +231,11 @@ impl Framer {
         }
         let &first = self.buffer.get(self.line_start)?;
         match self.state {
-            State::Inside { first_line, .. } if first == b'{' => {
+            State::Inside { origin, .. } if first == b'{' => {
+                let text = self.start..self.line_start;
                 self.state = State::Outside;
                 self.start = self.line_start;
-                Some((first_line, Dropped::Unfinished))
+                Some(origin.dropped(Reason::Unfinished, text))
             }
             State::Skipping if first == b'{' => {
                 self.state = State::Outside;
@@ -204,7 +247,7 @@ impl Framer {
             }
             State::Outside if first != b'{' && first != b'\n' => {
                 self.state = State::InDroppedLine { then_skip: false };
-                Some((self.line, Dropped::NotAnObject))
+                Some(self.here().dropped(Reason::NotAnObject, 0..0))
             }
             _ => None,
         }
@@ -227,39 +270,49 @@ impl Framer {
             .iter()
             .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
             .count();
+        self.indent += blanks;
         self.go_to(self.line_start + blanks);
     }
 
-    /// Is done with all before `position`, in the line that is being read.
+    /// Discards everything before `position`, in the line that is being read.
     fn go_to(&mut self, position: usize) {
         self.start = position;
         self.line_start = position;
         self.searched = self.searched.max(position);
     }
 
-    /// Goes on to the next line, if this one is there in full. Returns the end of this one in `buffer`,
-    /// without its terminator.
-    fn take_line(&mut self) -> Option<usize> {
+    /// The origin of a message that starts at `line_start`.
+    fn here(&self) -> Origin {
+        Origin {
+            line: self.line,
+            column: self.indent + 1,
+        }
+    }
+
+    /// Advances to the next line, if this one is complete. Returns the end of this one in `buffer`, without its
+    /// terminator, and where it starts in the input.
+    fn take_line(&mut self) -> Option<(usize, Origin)> {
         let rest = &self.buffer[self.searched..];
         self.searched += find_newline(rest).map_or(rest.len(), |newline| newline + 1);
         let line = &self.buffer[self.line_start..self.searched];
         let line = match line.strip_suffix(b"\n") {
             Some(line) => line,
-            None if self.ended && !line.is_empty() => line,
+            None if self.ended && (!line.is_empty() || self.indent > 0) => line,
             None => return None,
         };
         let end = self.line_start + line.strip_suffix(b"\r").unwrap_or(line).len();
+        let origin = self.here();
         self.line_start = self.searched;
         self.line += 1;
-        Some(end)
+        self.indent = 0;
+        Some((end, origin))
     }
 
     /// Reads the line that was just taken.
-    fn read_line(&mut self, line: Range<usize>) -> Read {
-        let this_line = self.line - 1;
-        let first_line = match self.state {
-            State::Inside { first_line, .. } => first_line,
-            _ => this_line,
+    fn read_line(&mut self, line: Range<usize>, origin: Origin) -> Read {
+        let origin = match self.state {
+            State::Inside { origin, .. } => origin,
+            _ => origin,
         };
         let text = self.start..line.end;
         if !matches!(self.state, State::Inside { .. }) {
@@ -271,74 +324,94 @@ impl Framer {
                 Read::Nothing
             }
             State::Outside | State::Inside { .. } if text.len() > MAX_MESSAGE_BYTES => {
-                self.state = State::Skipping;
-                self.start = self.line_start;
-                Read::Dropped(first_line, Dropped::TooLong)
+                self.drop_message(origin, Reason::TooLong, text)
             }
-            State::Inside { braces, .. } => self.count_braces(first_line, braces, line),
+            State::Inside { braces, .. } => self.count_braces(origin, braces, line),
             State::Outside if !text.is_empty() => {
-                if self.buffer[text.clone()].trim_ascii_end().ends_with(b"}") {
+                if self.strict || self.buffer[text.clone()].trim_ascii_end().ends_with(b"}") {
                     Read::Message(Offer {
-                        first_line,
+                        origin,
                         text,
-                        braces_balance: false,
+                        is_whole: self.strict,
                     })
                 } else {
                     self.start = text.start;
-                    self.count_braces(first_line, Braces::default(), text)
+                    self.count_braces(origin, Braces::default(), text)
                 }
             }
+            State::Outside if self.strict => Read::Dropped(origin.dropped(Reason::Blank, text)),
             _ => Read::Nothing,
         }
     }
 
     /// Counts the braces of a line of the message that begins at `self.start`.
-    fn count_braces(&mut self, first_line: u64, mut braces: Braces, line: Range<usize>) -> Read {
-        match braces.count(&self.buffer[line.clone()]) {
+    fn count_braces(&mut self, origin: Origin, mut braces: Braces, line: Range<usize>) -> Read {
+        let text = self.start..line.end;
+        match braces.count(&self.buffer[line]) {
             Counted::Open => {
-                self.state = State::Inside { first_line, braces };
+                self.state = State::Inside { origin, braces };
                 Read::Nothing
             }
             Counted::Balanced => {
-                let text = self.start..line.end;
                 self.start = self.line_start;
                 self.state = State::Outside;
                 Read::Message(Offer {
-                    first_line,
+                    origin,
                     text,
-                    braces_balance: true,
+                    is_whole: true,
                 })
             }
-            Counted::OpenString => {
-                self.start = self.line_start;
-                self.state = State::Skipping;
-                Read::Dropped(first_line, Dropped::OpenString)
-            }
+            Counted::OpenString => self.drop_message(origin, Reason::OpenString, text),
         }
     }
 
-    /// Does what can be done about a line that is not there in full: bounds the memory that it takes, and
-    /// at the end of the input reports an unfinished message.
-    fn leave_partial_line(&mut self) -> Option<(u64, Dropped)> {
-        let first_line = match self.state {
-            State::Inside { first_line, .. } => first_line,
-            _ => self.line,
+    /// Drops a message whose end cannot be known, at the end of a line.
+    fn drop_message(&mut self, origin: Origin, reason: Reason, text: Range<usize>) -> Read {
+        self.start = self.line_start;
+        self.state = if self.strict {
+            State::Outside
+        } else {
+            State::Skipping
         };
-        let reason = match self.state {
+        Read::Dropped(origin.dropped(reason, text))
+    }
+
+    /// Handles an incomplete line: bounds the memory that it takes, and at the end of the input drops an unfinished
+    /// message.
+    fn leave_partial_line(&mut self) -> Option<Dropped> {
+        let text = self.start..self.buffer.len();
+        let dropped = match self.state {
             State::InDroppedLine { .. } => None,
-            State::Inside { .. } if self.ended => {
+            State::Inside { origin, .. } if self.ended => {
                 self.state = State::Outside;
-                Some((first_line, Dropped::Unfinished))
+                Some(origin.dropped(Reason::Unfinished, text))
             }
             // One byte more may be there: the `\r` of a terminator.
-            _ if self.buffer.len() - self.start > MAX_MESSAGE_BYTES + 1 => {
-                self.state = State::InDroppedLine { then_skip: true };
-                Some((first_line, Dropped::TooLong))
+            _ if text.len() > MAX_MESSAGE_BYTES + 1 => {
+                let origin = match self.state {
+                    State::Inside { origin, .. } => origin,
+                    _ => self.here(),
+                };
+                self.state = State::InDroppedLine {
+                    then_skip: !self.strict,
+                };
+                Some(origin.dropped(Reason::TooLong, text))
             }
             _ => return None,
         };
         self.go_to(self.buffer.len());
-        reason
+        dropped
+    }
+}
+
+impl Origin {
+    fn dropped(self, reason: Reason, text: Range<usize>) -> Dropped {
+        Dropped {
+            reason,
+            line: self.line,
+            column: self.column,
+            text,
+        }
     }
 }
 
@@ -364,7 +437,7 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
 enum Read {
     Nothing,
     Message(Offer),
-    Dropped(u64, Dropped),
+    Dropped(Dropped),
 }
 
 /// The braces of a message that are open so far. No string is open between lines: such a message is dropped.
@@ -380,7 +453,7 @@ enum Counted {
 }
 
 impl Braces {
-    /// Counts on in one more line, up to the brace that closes the first one.
+    /// Counts in one more line, up to the brace that closes the first one.
     fn count(&mut self, line: &[u8]) -> Counted {
         let mut bytes = line.iter();
         while let Some(byte) = bytes.next() {

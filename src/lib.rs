@@ -1,6 +1,8 @@
-//! The fault-tolerant master of a `MapReduce` cluster, as a node that speaks JSON lines.
+#![doc = include_str!("protocol.md")]
 //!
-//! The modules in the order in which a message passes through them:
+//! # The code
+//!
+//! The modules, in the order in which a message passes through them:
 //!
 //! ```text
 //! bytes ──framing──▶ message ──wire──▶ Request ──▶ Master ──▶ Reply ──wire──▶ bytes
@@ -9,15 +11,19 @@
 //! * [`framing`]: bytes to messages
 //! * [`wire`]: messages to requests, and replies to bytes
 //! * [`service`]: has a message answered, and addresses the reply
-//! * [`master`]: what the cluster is and how it changes, without any input or output
-//! * [`node`]: reads, has messages answered, writes
-//! * [`journal`]: what a node needs to go on where it was when it was killed
+//! * [`master`]: the state of the cluster and how it changes, without any input or output
+//! * [`node`]: the loop that reads, has messages answered, and writes
+//! * [`journal`]: the write-ahead log, from which a node that was killed recovers
+//! * [`nearest`]: what a misspelt word may stand for
+//! * [`streams`]: a log that never delays the node, and pipes in non-blocking mode
 
 #![forbid(unsafe_code)]
 
 pub mod framing;
 pub mod journal;
 pub mod master;
+pub mod nearest;
 pub mod node;
 pub mod service;
+pub mod streams;
 pub mod wire;

@@ -1,209 +1,135 @@
 //! The master: a pure function from its state and a request to a reply.
 //!
-//! It reads no clock, draws no random number, does no I/O, and takes no order from a hash table: the same
-//! requests give the same replies, byte for byte.
+//! It reads no clock, draws no random number, does no I/O, and takes no order from a hash table: the same requests
+//! give the same replies, byte for byte.
+//!
+//! `state` is below: what is known, and every way in which it changes. Above it are the policies, one a file:
+//!
+//! * `heartbeats`: a worker is there, and what it should stop doing
+//! * `failures`: which workers have failed or leave, and what is lost with them
+//! * `reassignment`: tasks of a failed worker go to a healthy one
+//! * `submission`: jobs come and go
+//! * `requests`: what a worker is handed
+//! * `placement`: what a worker is not handed for now
+//! * `results`: what workers report
+//! * `limits`: when a task is given up
+//! * `stragglers`: time-outs and backup tasks
+//! * `status`: answers that change nothing
 
-mod assignment;
 mod events;
 mod failures;
-mod ids;
-mod index;
-mod jobs;
-mod queue;
+mod heartbeats;
+mod limits;
+mod placement;
+mod reassignment;
+mod requests;
 mod results;
-mod snapshot;
+mod state;
+mod status;
 mod stragglers;
 mod submission;
-mod tasks;
-mod workers;
 
-pub use events::{Event, Events, Names};
+pub use events::{AttemptEnd, Event, Events, Keep, LossCause, Names};
+pub use state::Master;
+pub use state::keys::Kind;
+pub use state::snapshot::{Corrupt, Loader, Record};
 
-use crate::wire::{
-    AttemptCounts, Error, ErrorCode, JobCounts, Quoted, Reply, Request, Status, TaskStatus, Winner,
-    WorkerCounts,
-};
-use index::Index;
-use jobs::Jobs;
-use queue::Queue;
-use results::Reported;
-use serde::{Deserialize, Serialize};
-use tasks::TaskKey;
-use workers::{Heard, WorkerKey, Workers};
-
-/// The state of a cluster: its workers with their last heartbeats and what they hold, the jobs with their tasks
-/// and attempts, and who waits for what.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Master {
-    workers: Workers,
-    jobs: Jobs,
-    #[serde(skip)]
-    tasks: Index<TaskKey>,
-    /// Tasks without a live attempt.
-    #[serde(skip)]
-    queue: Queue,
-    /// Stragglers whose backup waits for a worker.
-    #[serde(skip)]
-    backups: Queue,
-    /// The next place in task order.
-    next_order: u64,
-    /// The next place in the order of assignments.
-    next_assigned: u64,
-    /// The next place behind all that wait, in either queue.
-    next_rank: u64,
-    counters: AttemptCounts,
-    duplicates_dropped: u64,
-    /// Whether a job was ever submitted or taken in.
-    submitted: bool,
-    #[serde(skip)]
-    events: Events,
-}
+use crate::wire::{Effect, Error, ErrorCode, Quoted, Reply, Request};
+use state::keys::TaskKey;
 
 impl Master {
-    /// Does what a request asks. An error has changed nothing.
+    /// Does what a request asks. A request that gets an error has no effect.
     ///
-    /// `init` concerns the node's address, and is answered by [`Service`](crate::service::Service).
+    /// `init` and `snapshot` concern the node's address, too:
+    /// [`Service`](crate::service::Service) answers them.
     pub fn handle<'a>(&'a mut self, request: Request<'a>) -> Result<Reply<'a>, Error> {
+        self.begin_request(request.time());
+        if request.changes_something() {
+            self.note_effect(Effect::Changed);
+        }
         match request {
-            Request::Init { .. } => Ok(Reply::InitOk {}),
+            Request::Init { .. } | Request::Snapshot => Ok(Reply::InitOk {}),
             Request::Heartbeat {
                 worker_id,
                 timestamp,
-            } => {
-                let worker = self.workers.find_or_add(&worker_id);
-                self.hear(worker, timestamp);
-                Ok(Reply::HeartbeatOk {})
-            }
-            Request::CheckFailures { timeout_ms, now } => Ok(self.check_failures(timeout_ms, now)),
+                incarnation,
+                running,
+            } => self.heartbeat(&worker_id, timestamp, incarnation, running),
+            Request::CheckFailures(check) => self.check_failures(&check),
             Request::Reassign {
                 failed_worker,
                 healthy_worker,
                 tasks,
             } => self.reassign(&failed_worker, &healthy_worker, tasks),
             Request::RemoveWorker { worker_id } => self.remove_worker(&worker_id),
+            Request::ListWorkers => Ok(self.list_workers()),
             Request::SubmitJob(job) => self.submit_job(job),
-            Request::RequestTask {
-                worker_id,
-                timestamp,
-                running,
-            } => Ok(self.request_task(&worker_id, timestamp, running)),
-            Request::CompleteTask {
-                worker_id,
-                task_id,
-                attempt,
-                timestamp,
-                output,
-            } => self.complete_task(
-                &Reported {
-                    worker_id,
-                    task_id,
-                    attempt,
-                    timestamp,
-                },
-                output,
-            ),
-            Request::FailTask {
-                worker_id,
-                task_id,
-                attempt,
-                timestamp,
-                error,
-                lost_inputs,
-            } => self.fail_task(
-                &Reported {
-                    worker_id,
-                    task_id,
-                    attempt,
-                    timestamp,
-                },
-                &error,
-                &lost_inputs,
-            ),
-            Request::CheckStragglers { now, slow_after_ms } => {
-                Ok(self.check_stragglers(now, slow_after_ms))
-            }
+            Request::RequestTask(request) => self.request_task(request),
+            Request::CompleteTask(result) => self.complete_task(result),
+            Request::FailTask(failure) => self.fail_task(failure),
+            Request::CheckStragglers(check) => Ok(self.check_stragglers(&check)),
             Request::JobStatus { job_id } => self.job_status(&job_id),
             Request::TaskStatus { task_id } => self.task_status(&task_id),
             Request::Status => Ok(self.status()),
+            Request::ListJobs => Ok(self.list_jobs()),
             Request::RemoveJob { job_id } => self.remove_job(job_id),
         }
     }
 
-    /// Forgets what happened before.
-    pub fn clear_events(&mut self) {
-        self.events.clear();
-    }
-
-    /// What happened since [`clear_events`](Self::clear_events).
-    pub fn events(&self) -> &Events {
-        &self.events
-    }
-
-    /// How much there is, for people.
-    pub fn summary(&self) -> String {
-        let (healthy, failed) = self.workers.counts();
-        let JobCounts {
-            running,
-            completed,
-            failed: failed_jobs,
-        } = self.jobs.counts();
-        format!(
-            "workers: {}, jobs: {}",
-            healthy + failed,
-            running + completed + failed_jobs
-        )
-    }
-
-    /// Hears from a worker: whatever it says, it is there.
-    fn hear(&mut self, worker: WorkerKey, timestamp: i64) {
-        let heard = self.workers.hear(worker, timestamp);
-        let id = || self.workers.id(worker).into();
-        match heard {
-            Heard::Known => {}
-            Heard::Joined => self.events.push(|| Event::WorkerJoined { worker: id() }),
-            Heard::Back => self.events.push(|| Event::WorkerBack { worker: id() }),
+    /// Makes the checks of a request that a worker sends, without any effect. Errors: those of
+    /// [`handle`](Self::handle).
+    pub fn check(&self, request: &Request<'_>) -> Result<(), Error> {
+        match request {
+            Request::Heartbeat {
+                worker_id,
+                incarnation,
+                ..
+            } => self.check_incarnation(worker_id, *incarnation),
+            Request::RequestTask(request) => {
+                self.check_incarnation(&request.worker_id, request.incarnation)
+            }
+            Request::CompleteTask(result) => self.find_reported(&result.report).map(drop),
+            Request::FailTask(failure) => self.find_failed(failure).map(drop),
+            _ => Ok(()),
         }
     }
 
-    fn find_task(&self, id: &str) -> Option<TaskKey> {
-        self.tasks.find(id, |key| &self.jobs.task(key).id)
+    /// Forgets what happened before, for a message that is not handled.
+    pub fn clear_events(&mut self) {
+        self.begin_request(None);
     }
 
-    fn task_status(&self, id: &str) -> Result<Reply<'_>, Error> {
-        let key = self.find_task(id).ok_or_else(|| unknown_task(id))?;
-        let task = self.jobs.task(key);
-        let worker_of = |number| self.workers.id(task.attempt(number).worker);
-        let result = task.result.as_deref();
-        Ok(Reply::TaskStatusOk(TaskStatus {
-            task_id: &task.id,
-            job_id: &self.jobs.job(key).id,
-            state: task.state.name(),
-            attempts: task.attempts.len(),
-            failures: task.failures,
-            losses: task.losses,
-            workers: task.live.iter().map(worker_of).collect(),
-            winner: result.map(|result| Winner {
-                worker_id: worker_of(result.attempt),
-                attempt: result.attempt,
-            }),
-            output: task.output(),
-        }))
+    /// Tells of something that happened.
+    fn log(&mut self, event: impl FnOnce() -> Event) {
+        self.events_mut().push(event);
     }
 
-    fn status(&self) -> Reply<'_> {
-        let (healthy, failed) = self.workers.counts();
-        Reply::StatusOk(Status {
-            workers: WorkerCounts { healthy, failed },
-            jobs: self.jobs.counts(),
-            attempts: self.counters,
-            duplicates_dropped: self.duplicates_dropped,
-        })
+    /// Tells of a detail that the log does not show.
+    fn detail(&mut self, event: impl FnOnce() -> Event) {
+        self.events_mut().detail(event);
+    }
+
+    /// Tells of something that happened before the events from `first_event` on, which it caused; `event` is given
+    /// the names of these tasks.
+    fn log_with_requeued(
+        &mut self,
+        first_event: usize,
+        tasks: &[TaskKey],
+        event: impl FnOnce(Names) -> Event,
+    ) {
+        let names = self
+            .events()
+            .names(tasks.iter().map(|key| self.task_id(*key)));
+        self.events_mut().insert(first_event, || event(names));
     }
 }
 
 fn unknown_task(id: &str) -> Error {
-    Error::new(
-        ErrorCode::KeyDoesNotExist,
-        format!("no task {}", Quoted(id)),
-    )
+    let text = format!("no task {}", Quoted(id));
+    Error::new(ErrorCode::KeyDoesNotExist, text)
+}
+
+fn unknown_job(id: &str) -> Error {
+    let text = format!("no job {}", Quoted(id));
+    Error::new(ErrorCode::KeyDoesNotExist, text)
 }

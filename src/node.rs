@@ -1,26 +1,28 @@
 //! The node: reads messages, has each one answered, writes the replies (protocol, sections 1 and 2).
 
-use crate::framing::{Frame, Framer};
+mod drop_log;
+
+use crate::framing::{Dropped, Frame, Framer, Reason};
 use crate::journal::file::Journal;
 use crate::journal::{Recorder, Recovery};
-use crate::master::Events;
+use crate::master::{Events, Keep};
 use crate::service::Service;
-use crate::wire::{self, Message};
+use crate::wire::{self, Error, ErrorCode, Message, Origin, Reply};
 use anyhow::Context as _;
-use std::fmt::Display;
+use drop_log::DropLog;
 use std::io::{BufRead, ErrorKind, Write};
 
-/// How many bytes of input are taken at once, at most. Whoever buffers the input needs no more.
+/// The most bytes of input taken at once. A larger input buffer is of no use.
 pub const MAX_FEED_BYTES: usize = 256 << 10;
 
-/// From how many bytes on replies are written before the input at hand is answered in full.
+/// Replies of this many bytes, or as long a log, are written before the rest of the buffered input is answered.
 const MANY_REPLY_BYTES: usize = 256 << 10;
 
-/// Has a new node answer everything that comes in on `input` until it ends, and writes the replies to `output`
-/// and what people want to know to `log`; only what was dropped if `quiet`.
+/// Runs a new node until `input` ends: writes its replies to `output` and its log to `log`. If `quiet`, the log has
+/// only errors and dropped input.
 ///
-/// Every reply is written before more input is waited for. A reader of `output` that goes away ends the node
-/// without an error. Errors: `input` or `output` fails otherwise.
+/// Every reply is written before the node waits for more input. When the reader of `output` goes away, the node ends
+/// without an error. Errors: `input` or `output` fails in any other way.
 pub fn run(
     input: impl BufRead,
     output: impl Write,
@@ -30,8 +32,8 @@ pub fn run(
     run_node(&mut Node::new(quiet), None, input, output, log)
 }
 
-/// Like [`run`], with a node that may know something already; and with a journal, in which every request that
-/// changes anything stands before its reply is written. Errors: the journal fails, too.
+/// Like [`run`], for a node that may know something already, and with a journal: every request that changes anything
+/// is recorded before its reply is written. Errors: the journal fails, too.
 pub fn run_node(
     node: &mut Node,
     mut journal: Option<Journal>,
@@ -44,13 +46,12 @@ pub fn run_node(
         let mut has_more = true;
         while has_more {
             has_more = node.answer_some();
-            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder) {
-                journal.write(recorder)?;
-                if let Some(error) = journal.compact_if_long(&mut node.service, recorder)? {
-                    let _ = writeln!(node.log, "the journal is not compacted: {error:#}");
-                }
+            if let (Some(journal), Some(recorder)) = (&mut journal, &mut node.recorder)
+                && let Some(failure) = journal.write(recorder)?
+            {
+                let _ = writeln!(node.log, "{failure}");
             }
-            // The log is for people: if they cannot read it, the cluster still has to run.
+            // The log is for people. If they cannot read it, the cluster still has to run.
             let _ = log.write_all(&node.log).and_then(|()| log.flush());
             match output
                 .write_all(&node.replies)
@@ -81,87 +82,137 @@ pub fn run_node(
     }
 }
 
-/// A node without its input and output: bytes are fed in, and what comes of them stands in buffers.
+/// A node without its input and output: bytes are fed in; replies and log collect in buffers.
 #[derive(Debug)]
 pub struct Node {
     framer: Framer,
     service: Service,
     /// Makes the records of a journal, for a node that has one.
     pub recorder: Option<Recorder>,
-    /// The replies that have not been taken yet, a line each. They may be sent once the records are written.
+    /// The replies that are not written yet, a line each. They may be sent once the records are written.
     pub replies: Vec<u8>,
-    /// The log that has not been taken yet.
+    /// The log that is not written yet.
     pub log: Vec<u8>,
+    drops: DropLog,
+    has_ended: bool,
     quiet: bool,
+    strict: bool,
 }
 
 impl Node {
-    /// A node that knows nothing yet. Its log has only what was dropped if `quiet`.
+    /// A node that knows nothing yet. If `quiet`, its log has only errors and dropped input.
     pub fn new(quiet: bool) -> Self {
+        Self::with(Service::default(), quiet)
+    }
+
+    /// A node that knows something already.
+    pub fn with(mut service: Service, quiet: bool) -> Self {
+        if quiet {
+            service.master.events_mut().keep(Keep::Nothing);
+        }
         Self {
             framer: Framer::default(),
-            service: Service::default(),
+            service,
             recorder: None,
             replies: Vec::new(),
             log: Vec::new(),
+            drops: DropLog::default(),
+            has_ended: false,
             quiet,
+            strict: false,
         }
     }
 
-    /// A node that goes on where a journal ends.
+    /// A node that continues where a journal ends.
     pub fn recovered(recovery: Recovery, quiet: bool) -> Self {
         let Recovery {
             service, recorder, ..
         } = recovery;
         Self {
-            service,
             recorder: Some(recorder),
-            ..Self::new(quiet)
+            ..Self::with(service, quiet)
         }
     }
 
-    /// Takes in a piece of the input.
+    /// The node with the rules of `--strict` (protocol, section 1), before it is fed anything: every line gets exactly
+    /// one reply, and senders are checked.
+    #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.framer = Framer::strict();
+        self.service.checks_senders = true;
+        self.strict = true;
+        self
+    }
+
+    /// Takes a piece of the input.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.framer.feed(bytes);
     }
 
-    /// Takes in the end of the input.
+    /// Marks the end of the input.
     pub fn end(&mut self) {
         self.framer.end();
+        self.has_ended = true;
     }
 
-    /// Answers the messages that are there in full, until there are many bytes of replies. Returns whether
-    /// there may be more to answer.
+    /// Answers the complete messages, until many bytes of replies or log have collected. Returns whether there may be
+    /// more to answer.
     pub fn answer_some(&mut self) -> bool {
-        while self.replies.len() < MANY_REPLY_BYTES {
+        while self.replies.len() < MANY_REPLY_BYTES && self.log.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
-                None => return false,
+                None => {
+                    if self.has_ended {
+                        self.drops.end_run(&mut self.log);
+                    }
+                    return false;
+                }
                 Some(Frame::Message { text, line }) => (text, line),
-                Some(Frame::Dropped { line, reason }) => {
-                    log_dropped(&mut self.log, line, reason);
+                Some(Frame::Dropped(dropped)) => {
+                    self.drop_input(&dropped);
                     continue;
                 }
             };
             let mut message = Message::EMPTY;
             if wire::parse(text, &mut message).is_err() {
-                if let Some((line, reason)) = self.framer.reject() {
-                    log_dropped(&mut self.log, line, reason);
+                if let Some(dropped) = self.framer.reject() {
+                    self.drop_input(&dropped);
                 }
                 continue;
             }
             match self.service.answer(&message, &mut self.replies) {
                 Ok(effect) => {
+                    self.drops.end_run(&mut self.log);
                     if let Some(recorder) = &mut self.recorder {
                         recorder.record(text, effect, &self.service);
+                    }
+                    if let Some(notice) = self.service.notice {
+                        let _ = writeln!(self.log, "line {line}: {notice}");
                     }
                     if !self.quiet {
                         log_events(&mut self.log, line, self.service.master.events());
                     }
                 }
-                Err(reason) => log_dropped(&mut self.log, line, reason),
+                Err(reason) => {
+                    let log = &mut self.log;
+                    (self.drops).add(log, line, || format!("{reason}{}", Origin::of(&message)));
+                    if self.strict {
+                        refuse(&mut self.replies, reason.to_string());
+                    }
+                }
             }
         }
         true
+    }
+
+    /// Logs a piece of the input that is skipped.
+    fn drop_input(&mut self, dropped: &Dropped) {
+        let text = self.framer.text(dropped);
+        self.drops.add(&mut self.log, dropped.line, || {
+            describe(dropped, text) + &Origin::find(text).to_string()
+        });
+        if self.strict {
+            refuse(&mut self.replies, describe(dropped, text));
+        }
     }
 
     fn clear_written(&mut self) {
@@ -172,8 +223,48 @@ impl Node {
     }
 }
 
-fn log_dropped(log: &mut Vec<u8>, line: u64, reason: impl Display) {
-    let _ = writeln!(log, "line {line}: dropped: {reason}");
+/// Says what is wrong with a piece of the input, and where.
+fn describe(dropped: &Dropped, text: &[u8]) -> String {
+    let Dropped {
+        mut reason,
+        line,
+        column,
+        ..
+    } = *dropped;
+    if matches!(reason, Reason::TooLong | Reason::Blank) {
+        return reason.to_string();
+    }
+    let Some(fault) = (reason != Reason::NotAnObject)
+        .then(|| wire::find_fault(text))
+        .flatten()
+    else {
+        return format!("{reason} at column {column}");
+    };
+    let problem = match fault.problem {
+        Some(problem) => {
+            reason = Reason::Malformed;
+            format!(": {problem}")
+        }
+        None => {
+            if reason == Reason::Malformed {
+                reason = Reason::Unfinished;
+            }
+            String::new()
+        }
+    };
+    if fault.line > 1 {
+        let line = line + fault.line as u64 - 1;
+        format!("{reason} at line {line}, column {}{problem}", fault.column)
+    } else {
+        format!("{reason} at column {}{problem}", column + fault.column - 1)
+    }
+}
+
+/// Answers a line that would get no reply without `--strict`: with a bare error.
+fn refuse(replies: &mut Vec<u8>, text: String) {
+    let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
+    // It is short: the text of a fault is.
+    let _ = wire::write(&reply, wire::Addressing::NONE, usize::MAX, replies);
 }
 
 fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
@@ -181,6 +272,6 @@ fn log_events(log: &mut Vec<u8>, line: u64, events: &Events) {
         let _ = writeln!(log, "line {line}: {event}");
     }
     if events.unlisted() > 0 {
-        let _ = writeln!(log, "line {line}: and {} events more", events.unlisted());
+        let _ = writeln!(log, "line {line}: and {} more events", events.unlisted());
     }
 }

@@ -1,28 +1,41 @@
 //! Who answers a message: the master, and the name under which its node is addressed (protocol, section 2).
 
-use crate::master::Master;
-use crate::wire::{self, Addressing, Effect, Envelope, Error, ErrorCode, Message, Reply, Request};
+use crate::master::{self, Corrupt, Master};
+use crate::wire::{
+    self, Addressing, Batched, Effect, Envelope, Error, ErrorCode, MAX_REPLY_BYTES, Message,
+    Quoted, Reply, Request, json_string,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::convert::Infallible;
 use std::fmt;
 
-/// All that a node knows: a function of the messages that were sent to it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// Everything that a node knows: a function of the messages that were sent to it.
+#[derive(Debug, Default)]
 pub struct Service {
     pub address: Address,
     pub master: Master,
+    /// Whether a worker's messages must come from that worker (protocol, section 1, `--strict`).
+    pub checks_senders: bool,
+    /// What the log should say about the last message, besides its events.
+    pub notice: Option<&'static str>,
 }
 
+/// No `msg_id` in a snapshot is larger, so that none ever overflows.
+const MAX_MSG_ID: u64 = 1 << 60;
+
 /// Who the node is, once `init` has named it.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Address {
     /// As JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "as_text")]
     node_id: Option<Box<RawValue>>,
     /// The `msg_id` of the next reply in an envelope.
     pub next_msg_id: u64,
 }
 
-/// Why a message gets no reply. It has changed nothing.
+/// Why a message gets no reply. It has no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
     IsReply,
@@ -32,20 +45,36 @@ pub enum Unanswered {
 impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::IsReply => "a message with in_reply_to is a reply, and needs none",
-            Self::NoSender => "an envelope whose src is no string cannot be answered",
+            Self::IsReply => "it is a reply itself, and replies are not answered",
+            Self::NoSender => {
+                "the src of its envelope is not a string, so that it cannot be answered"
+            }
         })
     }
 }
 
 impl Service {
-    /// Answers a message and appends the reply to `replies`, as one line. Returns what it has changed.
+    /// Answers a message: appends the reply to `replies`, as one line, and returns what the request has changed.
     pub fn answer(
         &mut self,
         message: &Message<'_>,
         replies: &mut Vec<u8>,
     ) -> Result<Effect, Unanswered> {
+        self.process(message, Some(replies))
+    }
+
+    /// Like [`answer`](Self::answer), for a message whose reply nobody waits for: none is written.
+    pub fn apply(&mut self, message: &Message<'_>) -> Result<Effect, Unanswered> {
+        self.process(message, None)
+    }
+
+    fn process(
+        &mut self,
+        message: &Message<'_>,
+        replies: Option<&mut Vec<u8>>,
+    ) -> Result<Effect, Unanswered> {
         self.master.clear_events();
+        self.notice = None;
         if message.is_reply() {
             return Err(Unanswered::IsReply);
         }
@@ -57,39 +86,213 @@ impl Service {
             Ok(msg_id) => (msg_id, message.request()),
             Err(error) => (None, Err(error)),
         };
-        let mut effect = request.as_ref().map_or(Effect::None, Request::effect);
-        let reply = request
-            .and_then(|request| match request {
-                Request::Init { node_id } => self.address.init(&node_id, message),
-                request => self.master.handle(request),
-            })
-            .unwrap_or_else(|error| {
-                effect = Effect::None;
-                Reply::from(error)
-            });
-        let envelope = self.address.envelope(sender.filter(|_| message.enveloped));
+        let is_init = matches!(request, Ok(Request::Init { .. }));
+        let reply = match request {
+            Ok(Request::Init { node_id }) => self.address.init(&node_id, message),
+            Ok(Request::Snapshot) => {
+                let (address, master) = (self.address.after_reply(message), &self.master);
+                Ok(Reply::SnapshotOk {
+                    state: Batched::new(move |write| {
+                        let saved: Result<(), Infallible> = save(&address, master, |record| {
+                            write(&[record]);
+                            Ok(())
+                        });
+                        let Ok(()) = saved;
+                    }),
+                })
+            }
+            Ok(request) if self.checks_senders => match check_sender(message, &request) {
+                Ok(()) => self.master.handle(request),
+                // The sender is checked last of all: any other error comes first.
+                Err(error) => Err(self.master.check(&request).err().unwrap_or(error)),
+            },
+            Ok(request) => self.master.handle(request),
+            Err(error) => Err(error),
+        };
+        let is_error = reply.is_err();
+        if is_init && is_error {
+            self.notice = Some("init refused: it cannot be answered, or the node has another name");
+        }
+        let reply = reply.unwrap_or_else(Reply::from);
+        let envelope = (self.address).envelope(sender.filter(|_| message.enveloped));
         let addressing = Addressing {
             envelope,
             in_reply_to,
         };
-        wire::write(&reply, addressing, replies);
-        Ok(effect)
+        if let Some(replies) = replies
+            && wire::write(&reply, addressing, MAX_REPLY_BYTES, replies).is_err()
+        {
+            // As if the reply were lost on its way: what the request did is done.
+            let text = format!("the reply would be longer than {MAX_REPLY_BYTES} bytes");
+            let error = Reply::from(Error::new(ErrorCode::PreconditionFailed, text));
+            let _ = wire::write(&error, addressing, usize::MAX, replies);
+        }
+        drop(reply);
+        Ok(match (is_error, is_init) {
+            (true, _) => Effect::None,
+            (false, true) => Effect::Changed,
+            (false, false) => self.master.effect(),
+        })
+    }
+}
+
+/// Errors: 22 for a message of a worker that did not come from that worker.
+fn check_sender(message: &Message<'_>, request: &Request<'_>) -> Result<(), Error> {
+    let Some(worker_id) = request.sending_worker() else {
+        return Ok(());
+    };
+    let sender = message.sender().filter(|_| message.enveloped);
+    let sender = sender.and_then(wire::read_string);
+    if sender.as_deref() == Some(worker_id) {
+        return Ok(());
+    }
+    let text = match sender {
+        None => "a worker's message must come in an envelope".to_owned(),
+        Some(sender) => format!(
+            "field \"worker_id\" must be the src of the envelope, which is {}",
+            Quoted(&sender)
+        ),
+    };
+    Err(Error::new(ErrorCode::PreconditionFailed, text))
+}
+
+/// Gives the records of the whole state to `write`, each as JSON, the address first. Errors: those of `write`.
+fn save<E>(
+    address: &Address,
+    master: &Master,
+    mut write: impl FnMut(Box<RawValue>) -> Result<(), E>,
+) -> Result<(), E> {
+    write(to_json(address))?;
+    master.save(|record| write(to_json(record)))
+}
+
+fn to_json(record: &impl Serialize) -> Box<RawValue> {
+    serde_json::value::to_raw_value(record).expect("a record is made of what JSON has")
+}
+
+impl Service {
+    /// Gives the whole state to `write`, as records of JSON on one line each (protocol, section 8). Errors: those of
+    /// `write`.
+    pub fn save<E>(&self, write: impl FnMut(Box<RawValue>) -> Result<(), E>) -> Result<(), E> {
+        save(&self.address, &self.master, write)
+    }
+
+    /// The node that wrote the `state` of a `snapshot_ok`. Errors: `state` is not such a state.
+    pub fn restore(state: &str) -> Result<Self, Corrupt> {
+        let mut loader = Loader::default();
+        let mut json = serde_json::Deserializer::from_str(state);
+        let mut problem = None;
+        let read = serde::Deserializer::deserialize_seq(
+            &mut json,
+            Records(|record: &str| {
+                problem = problem.or(loader.load(record).err());
+                problem.is_none()
+            }),
+        );
+        match problem {
+            Some(problem) => Err(problem),
+            None if read.is_err() || json.end().is_err() => {
+                Err(Corrupt("it is not a JSON array of records"))
+            }
+            None => loader.finish(),
+        }
+    }
+}
+
+/// Gives each element of an array to a function, until that returns false.
+struct Records<F>(F);
+
+impl<'de, F: FnMut(&str) -> bool> serde::de::Visitor<'de> for Records<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(mut self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element::<&RawValue>()? {
+            if !(self.0)(record.get()) {
+                return Err(serde::de::Error::custom("a record is wrong"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the records of a snapshot in the order in which they were written.
+#[derive(Debug, Default)]
+pub struct Loader {
+    address: Option<Address>,
+    master: master::Loader,
+}
+
+impl Loader {
+    /// Takes the next record, as JSON. Errors: it is not such a record, or no node can have written it here.
+    pub fn load(&mut self, record: &str) -> Result<(), Corrupt> {
+        if self.address.is_none() {
+            let address: Address = serde_json::from_str(record)
+                .map_err(|_| Corrupt("the address does not come first"))?;
+            if address.next_msg_id > MAX_MSG_ID {
+                return Err(Corrupt("a msg_id is too large"));
+            }
+            self.address = Some(address);
+            return Ok(());
+        }
+        let record = serde_json::from_str(record).map_err(|_| Corrupt("a record is malformed"))?;
+        self.master.load(record)
+    }
+
+    /// The node that wrote the records, once all of them were taken.
+    pub fn finish(self) -> Result<Service, Corrupt> {
+        Ok(Service {
+            address: self.address.ok_or(Corrupt("the address is missing"))?,
+            master: self.master.finish()?,
+            checks_senders: false,
+            notice: None,
+        })
+    }
+}
+
+/// Opaque JSON as a string of its text.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+    use serde_json::value::RawValue;
+
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    pub fn serialize<S: Serializer>(
+        json: &Option<Box<RawValue>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        json.as_deref().map(RawValue::get).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Box<RawValue>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        (text.map(RawValue::from_string).transpose()).map_err(D::Error::custom)
     }
 }
 
 impl Address {
+    /// The address as it is once a message has its reply.
+    fn after_reply(&self, message: &Message<'_>) -> Self {
+        let mut address = self.clone();
+        address.envelope(message.sender().filter(|_| message.enveloped));
+        address
+    }
+
     /// Names the node. Errors: 12 for an envelope that could not be answered, 22 for a second name.
     fn init<'r>(&mut self, node_id: &str, message: &Message<'_>) -> Result<Reply<'r>, Error> {
         if message.enveloped && message.sender().is_none() {
             let text = "field \"src\" must be a string";
             return Err(Error::new(ErrorCode::MalformedRequest, text));
         }
-        let node_id = serde_json::value::to_raw_value(node_id)
-            .map_err(|error| Error::new(ErrorCode::MalformedRequest, error.to_string()))?;
+        let node_id = json_string(node_id);
         if let Some(known) = &self.node_id
             && known.get() != node_id.get()
         {
-            let text = "field \"node_id\" is not the name that this node has";
+            let text = "field \"node_id\" must be the name that this node already has";
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
         }
         self.node_id = Some(node_id);

@@ -1,22 +1,24 @@
 //! Messages to requests, replies to bytes (protocol, sections 2 and 3): `serde` and nothing else.
 //!
-//! Nearly every message is read in one pass, whatever the order of its fields: each field that some request knows is
-//! read as the text, the integer or the JSON that it should be (`Fields`), and everything else is
-//! skipped. Where one is not what it should be, all are kept as JSON in a second pass. [`Request`] then interprets
-//! what its type needs, so that a wrong field is reported by name and nothing but broken JSON loses a message.
+//! Nearly every message is read in one pass, whatever the order of its fields: each known field is read as the string,
+//! the integer or the JSON that it should be (`Fields`), and everything else is skipped. Where one is not what it should
+//! be, a second reading keeps them all as JSON. [`Request`] then interprets what its type needs, so that a wrong
+//! field is reported by name, and only broken JSON loses a message.
 
+mod diagnosis;
 mod fields;
 mod reply;
 mod request;
 
-pub use fields::{Message, NotAnObject, parse};
+pub use diagnosis::{Fault, Origin, find_fault};
+pub use fields::{Message, NotAnObject, parse, read_string};
 pub use reply::*;
 pub use request::*;
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// A request that cannot be done, and what is said about it. It has changed nothing (protocol, section 3).
+/// Why a request is refused, which then has no effect (protocol, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub code: ErrorCode,
@@ -33,15 +35,16 @@ impl Error {
     }
 }
 
-/// A text that somebody sent, as it is shown in an error or in the log: quoted, and only its beginning where it
-/// is long.
+/// So many characters of a text from outside are shown.
+pub const MAX_SHOWN_CHARS: usize = 100;
+
+/// A text from outside, as errors and the log show it: quoted, and only its beginning where it is long.
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MAX_CHARS: usize = 100;
-        match self.0.char_indices().nth(MAX_CHARS) {
+        match self.0.char_indices().nth(MAX_SHOWN_CHARS) {
             None => write!(f, "{:?}", self.0),
             Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
         }
@@ -56,7 +59,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Maelstrom's error codes, those of them that a master needs.
+/// Those of Maelstrom's error codes that a master needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     NotSupported = 10,

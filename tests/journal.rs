@@ -4,6 +4,8 @@
 // Links, permissions, limits and the shell are those of Unix.
 #![cfg(unix)]
 
+#[path = "journal/by_hand.rs"]
+mod by_hand;
 #[path = "journal/clients.rs"]
 mod clients;
 #[path = "journal/compaction.rs"]
@@ -12,6 +14,10 @@ mod compaction;
 mod conversation;
 #[path = "journal/damage.rs"]
 mod damage;
+#[path = "journal/files.rs"]
+mod files;
+#[path = "journal/forged.rs"]
+mod forged;
 #[path = "journal/kept.rs"]
 mod kept;
 #[path = "journal/kills.rs"]
@@ -20,6 +26,8 @@ mod kills;
 mod limits;
 #[path = "journal/node.rs"]
 mod node;
+#[path = "journal/power_loss.rs"]
+mod power_loss;
 #[path = "cluster/random.rs"]
 mod random;
 #[path = "journal/refused.rs"]

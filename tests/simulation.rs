@@ -11,16 +11,23 @@
 //!                                                  └──▶ laws, model
 //! ```
 //!
-//! * `cargo test --test simulation` runs 300 seeds,
-//! * `SEED=7 cargo test --test simulation` runs that one,
-//! * `SEEDS=100000 cargo test --release --test simulation` searches,
+//! Beside the clusters there are random conversations, without any purpose or honesty, which master and model have to
+//! answer with the same bytes.
+//!
+//! * `cargo test --test simulation` runs 120 seeds and 300 conversations,
+//! * `SEED=7 cargo test --test simulation` runs that seed, `CONVERSATION=7` that conversation,
+//! * `SEEDS=100000 CONVERSATIONS=100000 cargo test --release --test simulation` searches,
 //! * `ALL=1` goes on after a failure, and says how many seeds break which law,
-//! * `ORACLE=off` leaves the model out, so that the laws stand alone.
+//! * `ORACLE=off` leaves the model out, so that the laws stand alone,
+//! * `COVERAGE=1` prints how often the conversations use each rule of the model (with `--nocapture`),
+//! * `MASTER='python3 my_master.py' cargo test --test simulation random` puts any program to the conversations;
+//!   with `COMPARE=json`, blanks between the tokens of its replies do not matter.
 //!
 //! A failure prints the seed, what the run was like, and the shortest conversation that still breaks the same law.
 
 mod simulation {
     pub mod cluster;
+    pub mod conversation;
     pub mod ledger;
     pub mod master;
     pub mod message;
@@ -39,14 +46,24 @@ mod simulation {
 }
 
 use simulation::cluster::Cluster;
+use simulation::conversation::{Conversation, Speaker, command};
 use simulation::options::Options;
 use simulation::shrink::shrink;
-use simulation::witness::{Input, Violation};
+use simulation::witness::{Input, Violation, Witness};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 120;
+
+/// How many random conversations are had by default.
+const CONVERSATIONS: u64 = 300;
+
+/// How often a failing conversation is had again to make it shorter, at most.
+const MOST_TRIES: usize = 10_000;
+
+/// The same where each time a program has to be started.
+const MOST_TRIES_OF_A_PROGRAM: usize = 300;
 
 /// How many messages of a failing conversation are printed.
 const MOST_PRINTED: usize = 100;
@@ -93,7 +110,14 @@ impl Failure {
             .iter()
             .map(|(input, _)| input.clone())
             .collect();
-        let shrunk = shrink(&inputs, violation.law, with_oracle);
+        let mut have = |inputs: &[Input]| {
+            let (witness, violation) = Witness::have(inputs, with_oracle);
+            Some((witness.transcript.len(), violation?.law))
+        };
+        let shrunk = shrink(&inputs, violation.law, MOST_TRIES, &mut have).and_then(|inputs| {
+            let (witness, violation) = Witness::have(&inputs, with_oracle);
+            Some((witness, violation?))
+        });
         let mut report = format!(
             "seed {seed} breaks `{}` at message {}:\n{}\n\n{options:?}\n",
             violation.law,
@@ -145,6 +169,9 @@ fn run_all(seeds: Range<u64>, with_oracle: bool, goes_on: bool) -> Summary {
             }
             Err(failure) => {
                 *summary.broken.entry(failure.violation.law).or_default() += 1;
+                if goes_on {
+                    println!("seed {seed}: {}", failure.violation.law);
+                }
                 summary.first_failure.get_or_insert(failure);
                 if !goes_on {
                     break;
@@ -163,6 +190,10 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn safety_under_faults_and_liveness_after_them() {
+    if command().is_some() {
+        // Another program is put to the random conversations only.
+        return;
+    }
     let with_oracle = std::env::var("ORACLE").as_deref() != Ok("off");
     let goes_on = std::env::var_os("ALL").is_some();
     let seeds = match number("SEED") {
@@ -189,6 +220,20 @@ fn safety_under_faults_and_liveness_after_them() {
     }
 }
 
+/// What has to happen somewhere in the random conversations: rules of the model that the clusters get to too rarely.
+const CONVERSATION_WORKLOAD: &[&str] = &[
+    "100 tasks passed over",
+    "accepted again after its output was lost",
+    "accepted from an attempt whose worker was removed",
+    "exclusion stays: all ended a short time ago",
+    "lost_inputs from a map",
+    "no time-out: not fetched",
+    "request 1: the oldest is not the first in task order",
+    "submit_job: a task id of another job",
+    "submit_job: a task id twice",
+    "wrong output of an attempt no longer live",
+];
+
 /// What has to happen somewhere in the runs: kinds of input, and rules of the model by their names. A simulation in
 /// which it does not is too tame.
 const WORKLOAD: &[&str] = &[
@@ -197,7 +242,6 @@ const WORKLOAD: &[&str] = &[
     "crash of the master, compacted",
     "crash of the master in an answer",
     "accepted after an output was lost",
-    "accepted again after its output was lost",
     "accepted from a failed attempt",
     "accepted from a lost attempt",
     "accepted while queued again",
@@ -226,7 +270,32 @@ const WORKLOAD: &[&str] = &[
     "map skipped",
     "median of an even number",
     "median of an odd number",
-    "no straggler: not fetched",
+    "attempt from the future",
+    "attempt timed anew after a recovery",
+    "attempt timed before it is fetched",
+    "all exclusions end",
+    "attempts start above those removed",
+    "cancel: timed out",
+    "check refused: too many would fail",
+    "excluded from the job",
+    "exclusion stays: enough others",
+    "failure not counted",
+    "heartbeat from the future",
+    "heartbeat with cancel",
+    "incarnation: larger",
+    "incarnation: smaller",
+    "lost inputs: none, the reduce is lost",
+    "old check of failures",
+    "old check of stragglers",
+    "one task of the job at a time",
+    "recovery: no new grace",
+    "recovery: untimed",
+    "request 2: passes over a task for its history",
+    "request 3: passes over a task for its history",
+    "straggler: not fetched",
+    "time-out",
+    "worker forgotten by a check",
+    "wrong output",
     "not queued again: another attempt is live",
     "output lost with its worker",
     "output survives: no unfinished reduce",
@@ -241,7 +310,6 @@ const WORKLOAD: &[&str] = &[
     "reduce skipped",
     "remove_worker answered",
     "request 1: reassigned",
-    "request 1: the oldest is not the first in task order",
     "request 2: passes over a reduce behind the barrier",
     "request 2: passes over a running task",
     "request 3: backup of a map",
@@ -252,7 +320,6 @@ const WORKLOAD: &[&str] = &[
     "shared output survives its worker",
     "straggler by slow_after_ms",
     "straggler by the median",
-    "submit_job: a task id of another job",
     "submit_job: another under the same id",
     "submit_job: the same again",
     "task taken in",
@@ -261,6 +328,91 @@ const WORKLOAD: &[&str] = &[
     "winner's own repeat",
     "worker timed from its first check",
 ];
+
+/// Two implementations of one text answer the same, byte for byte but for the texts of errors.
+#[test]
+fn random_conversations_are_answered_as_by_the_model() {
+    let goes_on = std::env::var_os("ALL").is_some();
+    let seeds = match number("CONVERSATION") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("CONVERSATIONS").unwrap_or(CONVERSATIONS),
+    };
+    let mut happened: BTreeMap<String, u64> = BTreeMap::new();
+    // By the kind of message that shows them.
+    let mut differences: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    for seed in seeds.clone() {
+        let (conversation, violation) = converse(seed);
+        for (rule, count) in &conversation.model.coverage {
+            *happened.entry(rule.clone()).or_default() += count;
+        }
+        let Some(violation) = violation else {
+            continue;
+        };
+        let kind = conversation.kind_of_last_message();
+        differences
+            .entry(format!("{kind}: {}", violation.law))
+            .or_insert_with(|| (0, report_difference(seed, &conversation, &violation)))
+            .0 += 1;
+        if !goes_on {
+            break;
+        }
+    }
+    if seeds == (0..CONVERSATIONS) && differences.is_empty() {
+        let missing: Vec<_> = CONVERSATION_WORKLOAD
+            .iter()
+            .filter(|what| !happened.contains_key(**what))
+            .collect();
+        assert!(missing.is_empty(), "no conversation gets to {missing:?}");
+    }
+    if std::env::var_os("COVERAGE").is_some() {
+        for (rule, count) in &happened {
+            println!("{count:8} {rule}");
+        }
+    }
+    let mut report = String::new();
+    for (count, shortest) in differences.values() {
+        let _ = writeln!(report, "{shortest}\n({count} conversations differ so)\n");
+    }
+    assert!(differences.is_empty(), "{report}");
+}
+
+/// Has the conversation of that seed, up to the first difference.
+fn converse(seed: u64) -> (Conversation, Option<Violation>) {
+    let mut speaker = Speaker::draw(seed, command().is_none());
+    let mut conversation = Conversation::start();
+    for _ in 0..speaker.messages {
+        let input = speaker.speak();
+        match conversation.say(&input) {
+            Ok(reply) => speaker.hear(&reply, conversation.model.live_attempts()),
+            Err(violation) => return (conversation, Some(violation)),
+        }
+    }
+    (conversation, None)
+}
+
+fn report_difference(seed: u64, conversation: &Conversation, violation: &Violation) -> String {
+    let said = conversation.transcript.iter();
+    let inputs: Vec<Input> = said.map(|(input, _)| input.clone()).collect();
+    let most_tries = match command() {
+        Some(_) => MOST_TRIES_OF_A_PROGRAM,
+        None => MOST_TRIES,
+    };
+    let mut have = |inputs: &[Input]| {
+        let (conversation, violation) = Conversation::have(inputs);
+        Some((conversation.transcript.len(), violation?.law))
+    };
+    let shrunk = shrink(&inputs, violation.law, most_tries, &mut have);
+    let (conversation, violation) = Conversation::have(&shrunk.unwrap_or(inputs));
+    let mut report = format!("conversation {seed}:\n");
+    for (input, reply) in &conversation.transcript {
+        let _ = writeln!(report, "  {input}\n    {reply}");
+    }
+    if let Some(violation) = violation {
+        let _ = writeln!(report, "breaks `{}`:\n{}", violation.law, violation.what);
+    }
+    let _ = writeln!(report, "\nCONVERSATION={seed} cargo test --test simulation");
+    report
+}
 
 /// What is said, by everyone, and what the master answers: the same, byte for byte, whenever the seed is the same.
 #[test]

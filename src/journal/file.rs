@@ -1,22 +1,24 @@
-//! A journal on a disk: one node at a time, one sync for all that is answered together, and a snapshot in its
-//! place when it has grown long.
+//! A journal on a disk: one node at a time, one sync for all that is answered together, and no acknowledgement
+//! once the file is not where or what it was.
 
-use super::{HEADER, Recorder, Recovery, recover};
-use crate::service::Service;
-use anyhow::{Context as _, bail, ensure};
-use names::{has_others, is_at, open_folder};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use super::compact::{Compacted, compact};
+use super::compaction::{Aside, Compaction, Progress, SyncOften, verify};
+use super::format::Checksum;
+use super::place::{Place, open_locked, write_whole};
+use super::recorder::Recorder;
+use super::recovery::Recovery;
+use super::unix;
+use anyhow::Context as _;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, ErrorKind};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
 
-/// A journal is compacted once it is longer than this, in bytes, ...
-const COMPACT_FROM_BYTES: u64 = 64 << 20;
+/// Unless somebody says otherwise, a journal is compacted once it is longer than this, in bytes, ...
+pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
 
-/// ... and so many times as long as the snapshot that it starts with.
-const COMPACT_FROM_SNAPSHOTS: u64 = 4;
-
-/// An operating system writes about 2 GiB at once, at most.
-const MAX_WRITE_BYTES: usize = 1 << 30;
+/// ... and so many times as long as the state that it starts with.
+const COMPACT_FROM_STATES: u64 = 4;
 
 /// A buffer that grew beyond this many bytes is given back.
 const SPARE_BYTES: usize = 1 << 20;
@@ -33,194 +35,140 @@ pub enum Sync {
 /// An open journal, at its end.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
-    /// Where it really is, behind links.
-    path: PathBuf,
+    place: Place,
     /// The folder that it is in, to be synced after a change of names.
     folder: Option<File>,
     sync: Sync,
-    /// Length of the file, in bytes.
-    bytes: u64,
-    /// The length beyond which it is compacted, in bytes.
+    /// The length up to which no journal is compacted, in bytes.
+    never_compact_to_bytes: u64,
+    /// The length beyond which this one is.
     compact_from_bytes: u64,
+    compaction: Option<Compaction>,
+    /// After a compaction.
+    folder_sync: Option<JoinHandle<io::Result<()>>>,
+    /// Why the last compaction failed.
+    last_failure: String,
 }
 
 impl Journal {
-    /// Opens the journal at `path` and reads it, or starts a new one. Errors: the file is in use, is not a
-    /// journal, is damaged, cannot be read. It is not touched then.
-    pub fn open(path: &Path, sync: Sync) -> anyhow::Result<(Self, Recovery)> {
-        let mut file = open_locked(path)?;
-        let recovery = recover(BufReader::with_capacity(1 << 20, &file))?;
-        // A torn record was never acknowledged.
-        file.set_len(recovery.bytes)?;
-        file.seek(SeekFrom::End(0))?;
-        let path = fs::canonicalize(path)?;
-        let folder = open_folder(&path)?;
+    /// Opens the journal at `path` and reads it, or starts a new one. Once it is longer than
+    /// `compact_from_bytes` it is compacted. Errors: the file is in use, is not a journal, is damaged, cannot be
+    /// read. It is not touched then.
+    pub fn open(
+        path: &Path,
+        sync: Sync,
+        compact_from_bytes: u64,
+    ) -> anyhow::Result<(Self, Recovery)> {
+        let (place, recovery) = Place::open(path)?;
+        let folder = unix::open_folder(&place.path)?;
         sync_folder(folder.as_ref())?;
-        let bytes = recovery.bytes;
+        Aside::remove_leftovers(&place.path);
         let mut journal = Self {
-            file,
-            path,
+            place,
             folder,
             sync,
-            bytes,
-            compact_from_bytes: 0,
+            never_compact_to_bytes: compact_from_bytes,
+            compact_from_bytes,
+            compaction: None,
+            folder_sync: None,
+            last_failure: String::new(),
         };
-        journal.set_compaction(recovery.snapshot_bytes);
-        // What a compaction left when it was killed would only take up space.
-        if is_leftover(&journal.aside()) {
-            let _ = fs::remove_file(journal.aside());
-        }
+        journal.set_compaction(recovery.state_bytes);
         Ok((journal, recovery))
     }
 
-    /// Writes the records that stand in `recorder`. Those that were not written must not be acknowledged.
-    pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<()> {
-        if recorder.records.is_empty() {
-            return Ok(());
+    /// Writes the records that stand in `recorder`, and goes on with the compaction of a journal that has grown
+    /// long, as far as that takes no time. Records that were not written must not be acknowledged. A kill at any
+    /// point loses nothing else. Where a compaction fails, `Ok` has a line for people; the journal goes on as it
+    /// is, and it is tried again when it is half as long again. Errors: the records cannot be written or synced,
+    /// or the file is no longer the one that is found at its path.
+    pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<Option<String>> {
+        if recorder.records.is_empty() && self.compaction.is_none() {
+            return Ok(None);
         }
-        write_whole(&self.file, &recorder.records).context("cannot write to the journal")?;
-        if recorder.must_sync && self.sync == Sync::Batch {
-            self.file.sync_data().context("cannot sync the journal")?;
+        self.append(&mut recorder.records)?;
+        self.finish_folder_sync(false)?;
+        let failure = self.compact_if_long(recorder.checksum)?;
+        if std::mem::take(&mut recorder.must_sync) && self.sync == Sync::Batch {
+            self.place.sync().context("cannot sync the journal")?;
+            self.finish_folder_sync(true)?;
+            // Whoever finds this knows that a hole in front of it is no unsynced one.
+            recorder.record_sync();
+            self.append(&mut recorder.records)?;
         }
-        self.bytes += recorder.records.len() as u64;
-        recorder.records.clear();
-        recorder.records.shrink_to(SPARE_BYTES);
-        recorder.must_sync = false;
+        self.place.check()?;
+        Ok(failure)
+    }
+
+    fn append(&mut self, records: &mut Vec<u8>) -> anyhow::Result<()> {
+        write_whole(&self.place.file, records).context("cannot write to the journal")?;
+        self.place.bytes += records.len() as u64;
+        records.clear();
+        records.shrink_to(SPARE_BYTES);
         Ok(())
     }
 
-    /// Puts a snapshot in the place of a journal that has grown long. A kill at any point loses nothing. When
-    /// it cannot be done, `Ok` has why: the journal goes on as it is, and it is tried again when it is twice
-    /// as long. Errors: nobody knows what a power loss would leave, so that nothing more may be acknowledged.
-    pub fn compact_if_long(
-        &mut self,
-        service: &mut Service,
-        recorder: &mut Recorder,
-    ) -> anyhow::Result<Option<anyhow::Error>> {
-        if self.bytes <= self.compact_from_bytes {
-            return Ok(None);
-        }
-        self.compact_from_bytes = 2 * self.bytes;
-        let aside = self.aside();
-        let (file, snapshot) = match self.write_aside(&aside, service) {
-            Ok(written) => written,
-            Err(error) => return Ok(Some(error)),
+    /// Starts a compaction, or goes on with it. Returns what to say about one that has failed, once.
+    fn compact_if_long(&mut self, checksum: Checksum) -> anyhow::Result<Option<String>> {
+        let progress = match self.compaction.take() {
+            Some(compaction) => compaction.go_on(&mut self.place),
+            None if self.place.bytes <= self.compact_from_bytes => return Ok(None),
+            // Until the last one is over, a power loss may bring back the journal before it.
+            None if self.folder_sync.is_some() => return Ok(None),
+            None => Compaction::start(&self.place, checksum),
         };
-        if let Err(error) = fs::rename(&aside, &self.path) {
-            let _ = fs::remove_file(&aside);
-            return Ok(Some(error.into()));
+        match progress {
+            Ok(Progress::Continues(compaction)) => self.compaction = Some(compaction),
+            Ok(Progress::NotShorter) => self.compact_from_bytes = 2 * self.place.bytes,
+            Ok(Progress::Done { state_bytes }) => {
+                self.set_compaction(state_bytes);
+                self.last_failure.clear();
+                self.start_folder_sync()?;
+            }
+            Err(error) => {
+                self.compact_from_bytes = self.place.bytes + self.place.bytes / 2;
+                let failure = format!("the journal is not compacted: {error:#}");
+                if failure != self.last_failure {
+                    self.last_failure.clone_from(&failure);
+                    return Ok(Some(failure));
+                }
+            }
         }
-        self.file = file;
-        self.bytes = self.file.metadata()?.len();
-        self.set_compaction(self.bytes);
-        *recorder = snapshot;
-        sync_folder(self.folder.as_ref())?;
         Ok(None)
     }
 
-    /// Writes a snapshot beside the journal, ready to take its place.
-    fn write_aside(&self, aside: &Path, service: &mut Service) -> anyhow::Result<(File, Recorder)> {
-        ensure!(
-            is_at(&self.path, &self.file)?,
-            "another file is at its place"
-        );
-        ensure!(
-            !has_others(&self.file)?,
-            "it has more than one name, and only one would be the snapshot's"
-        );
-        if is_leftover(aside) {
-            fs::remove_file(aside)?;
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(aside)
-            .with_context(|| format!("cannot create {}", aside.display()))?;
-        let mut write = || {
-            file.try_lock()?;
-            file.set_permissions(self.file.metadata()?.permissions())?;
-            let mut snapshot = Recorder::snapshot(service)?;
-            write_whole(&file, &snapshot.records).context("cannot write the snapshot")?;
-            file.sync_all().context("cannot sync the snapshot")?;
-            snapshot.records = Vec::new();
-            snapshot.must_sync = false;
-            Ok(snapshot)
+    /// Has the new name of a compacted journal synced, by a thread: whoever has nothing to be synced need not wait.
+    fn start_folder_sync(&mut self) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else {
+            return Ok(());
         };
-        match write() {
-            Ok(snapshot) => Ok((file, snapshot)),
-            Err(error) => {
-                let _ = fs::remove_file(aside);
-                Err(error)
-            }
+        let other = folder.try_clone();
+        let thread =
+            other.and_then(|folder| thread::Builder::new().spawn(move || folder.sync_all()));
+        match thread {
+            Ok(thread) => self.folder_sync = Some(thread),
+            Err(_) => sync_folder(Some(folder))?,
         }
+        Ok(())
     }
 
-    /// Where a snapshot is written before it takes the journal's place.
-    fn aside(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".mapreduce-master-compaction");
-        name.into()
-    }
-
-    fn set_compaction(&mut self, snapshot_bytes: u64) {
-        self.compact_from_bytes = COMPACT_FROM_BYTES.max(COMPACT_FROM_SNAPSHOTS * snapshot_bytes);
-    }
-}
-
-/// Like `write_all`, but takes a write that was cut short for what it is: a disk or a limit is full. To try
-/// the rest would kill the node where the limit is on the file's size.
-fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
-    for piece in bytes.chunks(MAX_WRITE_BYTES) {
-        let count = loop {
-            match file.write(piece) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => break result?,
-            }
-        };
-        if count < piece.len() {
-            return Err(ErrorKind::StorageFull.into());
+    /// Ends that sync, if it is over or has to be. Errors: nobody knows which journal a power loss would leave.
+    fn finish_folder_sync(&mut self, must_wait: bool) -> anyhow::Result<()> {
+        let is_over = |sync: &mut JoinHandle<_>| must_wait || sync.is_finished();
+        if let Some(sync) = self.folder_sync.take_if(is_over) {
+            sync.join()
+                .unwrap_or(Err(ErrorKind::Other.into()))
+                .context("cannot sync the journal's folder")?;
+            self.place.mark_as_taken();
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn open_locked(path: &Path) -> anyhow::Result<File> {
-    loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        ensure!(file.metadata()?.is_file(), "it is not a regular file");
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("it is in use by another node"),
-            Err(TryLockError::Error(error)) => return Err(error).context("cannot lock it"),
-        }
-        // The node that had it may have put a snapshot in its place since it was opened here.
-        if is_at(path, &file)? {
-            return Ok(file);
-        }
+    fn set_compaction(&mut self, state_bytes: u64) {
+        self.compact_from_bytes = self
+            .never_compact_to_bytes
+            .max(COMPACT_FROM_STATES * state_bytes);
     }
-}
-
-/// Whether a file is what a compaction leaves when it is killed: a journal, or the beginning of one, that
-/// nobody uses.
-fn is_leftover(path: &Path) -> bool {
-    if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
-        return false;
-    }
-    let Ok(file) = File::open(path) else {
-        return false;
-    };
-    let mut header = Vec::new();
-    let is_read = (&file)
-        .take(HEADER.len() as u64)
-        .read_to_end(&mut header)
-        .is_ok();
-    is_read && HEADER.as_bytes().starts_with(&header) && file.try_lock().is_ok()
 }
 
 /// Makes names in a folder survive a power loss.
@@ -230,46 +178,24 @@ fn sync_folder(folder: Option<&File>) -> anyhow::Result<()> {
         .context("cannot sync the journal's folder")
 }
 
-/// What is asked of a file that Unix tells, and that on other systems cannot happen to one that is open.
-#[cfg(unix)]
-mod names {
-    use std::fs::{self, File};
-    use std::io;
-    use std::os::unix::fs::MetadataExt as _;
-    use std::path::Path;
-
-    /// The folder of a file, to be synced.
-    pub fn open_folder(path: &Path) -> io::Result<Option<File>> {
-        File::open(path.parent().unwrap_or(Path::new("/"))).map(Some)
+/// Compacts the journal at `path`, which no node may use meanwhile. Errors: as for [`Journal::open`]; the
+/// compacted one cannot be written. The journal stays as it is then.
+pub fn compact_file(path: &Path) -> anyhow::Result<Compacted> {
+    let file = open_locked(path, false)?;
+    let mut place = Place::of(file, path)?;
+    let aside = Aside::create(&place)?;
+    let output = aside.open_from_start()?;
+    let compacted = compact(
+        BufReader::with_capacity(1 << 20, &place.file),
+        BufWriter::with_capacity(1 << 20, SyncOften::new(&output)),
+        place.bytes.saturating_sub(1),
+    )?;
+    if let Compacted::Shorter { .. } = compacted {
+        output.sync_all()?;
+        verify(&output)?;
+        aside.replace(&mut place)?;
+        sync_folder(unix::open_folder(&place.path)?.as_ref())?;
+        place.mark_as_taken();
     }
-
-    /// Whether that file is found at that path.
-    pub fn is_at(path: &Path, file: &File) -> io::Result<bool> {
-        let (there, here) = (fs::metadata(path)?, file.metadata()?);
-        Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
-    }
-
-    /// Whether the file has more than one name.
-    pub fn has_others(file: &File) -> io::Result<bool> {
-        Ok(file.metadata()?.nlink() > 1)
-    }
-}
-
-#[cfg(not(unix))]
-mod names {
-    use std::fs::File;
-    use std::io;
-    use std::path::Path;
-
-    pub fn open_folder(_: &Path) -> io::Result<Option<File>> {
-        Ok(None)
-    }
-
-    pub fn is_at(_: &Path, _: &File) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    pub fn has_others(_: &File) -> io::Result<bool> {
-        Ok(false)
-    }
+    Ok(compacted)
 }

@@ -1,124 +1,142 @@
 //! Failed workers, and what is lost with them (protocol, section 5; paper, §3.3).
 
 use super::Master;
-use super::events::{Event, Names};
-use super::jobs::Jobs;
-use super::tasks::{End, TaskKey};
-use super::workers::{Assignment, WorkerKey, Workers};
-use crate::wire::{Error, ErrorCode, Quoted, Reply, TOLD_AT_A_TIME, Told};
+use super::events::{Event, LossCause};
+use super::state::keys::{TaskKey, WorkerId};
+use super::state::transitions::End;
+use crate::wire::{CheckFailures, Error, ErrorCode, Quoted, Reply};
+use std::rc::Rc;
+
+/// A worker that has been silent for too long.
+struct Overdue {
+    id: WorkerId,
+    silent_ms: i128,
+    was_healthy: bool,
+}
 
 impl Master {
-    /// Fails the healthy workers that were silent for too long, and reports all that were.
-    pub(super) fn check_failures(&mut self, timeout_ms: i64, now: i64) -> Reply<'_> {
-        // `timeout_ms` is not negative. Where the difference is less than any time, no time is below it.
-        let oldest_healthy = now.saturating_sub(timeout_ms);
-        let mut overdue = Vec::new();
-        let mut next_place = 0;
-        while let Some((place, worker)) = self.workers.next_overdue(next_place, oldest_healthy, now)
+    /// Fails the healthy workers that were silent for longer than the timeout, and reports all that were. Errors: 22
+    /// when more than `max_failed` would fail.
+    pub(super) fn check_failures(&mut self, check: &CheckFailures) -> Result<Reply<'_>, Error> {
+        let CheckFailures {
+            timeout_ms,
+            now,
+            max_failed,
+            remove_after_ms,
+        } = *check;
+        let overdue = self.overdue(timeout_ms, now);
+        let failing = overdue.iter().filter(|worker| worker.was_healthy).count();
+        if let Some(max_failed) = max_failed
+            && failing as u64 > max_failed
         {
-            next_place = place + 1;
-            overdue.push(worker);
-            if !self.workers.has_failed(worker) {
-                self.fail_worker(worker, |workers, requeued| Event::WorkerFailed {
-                    worker: workers.id(worker).into(),
-                    silent_ms: workers.silence(worker, now),
-                    requeued,
-                });
+            let text = format!(
+                "{failing} healthy workers would fail, more than max_failed ({max_failed})"
+            );
+            return Err(Error::new(ErrorCode::PreconditionFailed, text));
+        }
+        if !self.note_failure_check(now) {
+            self.set_worker_clocks(now, i128::from(now) + i128::from(timeout_ms));
+        }
+        for worker in &overdue {
+            if worker.was_healthy {
+                self.fail_worker(worker, timeout_ms);
             }
         }
-        let workers = &self.workers;
-        Reply::FailuresDetected {
-            failed_workers: Told(Box::new(move |tell| {
-                let mut ids = [""; TOLD_AT_A_TIME];
-                for some in overdue.chunks(ids.len()) {
-                    for (id, worker) in ids.iter_mut().zip(some) {
-                        *id = workers.id(*worker);
-                    }
-                    tell(&ids[..some.len()]);
+        if let Some(remove_after_ms) = remove_after_ms {
+            for worker in &overdue {
+                if worker.silent_ms > i128::from(remove_after_ms) {
+                    self.forget_worker(&worker.id);
+                    self.log(|| Event::WorkerForgotten {
+                        worker: worker.id.as_ref().into(),
+                    });
                 }
-            })),
+            }
         }
+        let failed_workers = overdue.into_iter().map(|worker| worker.id).collect();
+        Ok(Reply::FailuresDetected { failed_workers })
     }
 
-    /// Forgets a worker that leaves for good. Errors: 20.
+    /// The known workers with `now - last_heartbeat > timeout_ms`, in the order in which they became known.
+    fn overdue(&self, timeout_ms: i64, now: i64) -> Vec<Overdue> {
+        let mut overdue: Vec<(u64, Overdue)> = (self.workers().iter())
+            .filter_map(|(id, worker)| {
+                let silent_ms = worker.silence(now)?;
+                (silent_ms > i128::from(timeout_ms)).then(|| {
+                    let overdue = Overdue {
+                        id: Rc::clone(id),
+                        silent_ms,
+                        was_healthy: !worker.has_failed,
+                    };
+                    (worker.joined, overdue)
+                })
+            })
+            .collect();
+        overdue.sort_unstable_by_key(|(joined, _)| *joined);
+        overdue.into_iter().map(|(_, worker)| worker).collect()
+    }
+
+    fn fail_worker(&mut self, worker: &Overdue, timeout_ms: i64) {
+        let first_event = self.events().len();
+        self.mark_failed(&worker.id);
+        let requeued = self.lose_everything(&worker.id, LossCause::Failure);
+        self.log_with_requeued(first_event, &requeued, |requeued| Event::WorkerFailed {
+            worker: worker.id.as_ref().into(),
+            silent_ms: worker.silent_ms,
+            timeout_ms,
+            requeued,
+        });
+    }
+
+    /// Forgets a worker that leaves for good: a failure, but a planned one. Errors: 20.
     pub(super) fn remove_worker(&mut self, id: &str) -> Result<Reply<'_>, Error> {
-        let worker = self.workers.find_known(id).ok_or_else(|| {
-            Error::new(
-                ErrorCode::KeyDoesNotExist,
-                format!("no worker {}", Quoted(id)),
-            )
-        })?;
-        self.fail_worker(worker, |_, requeued| Event::WorkerLeft {
+        if self.workers().get(id).is_none() {
+            let text = format!("no worker {}", Quoted(id));
+            return Err(Error::new(ErrorCode::KeyDoesNotExist, text));
+        }
+        let worker = self.workers().shared_id(id);
+        let first_event = self.events().len();
+        self.mark_failed(id);
+        let requeued = self.lose_everything(&worker, LossCause::Removal);
+        self.log_with_requeued(first_event, &requeued, |requeued| Event::WorkerRemoved {
             worker: id.into(),
             requeued,
         });
-        self.workers.forget(worker);
+        self.forget_worker(&worker);
         Ok(Reply::WorkerRemoved {})
     }
 
-    /// Fails a worker, and tells so before all that comes of it.
-    fn fail_worker(&mut self, worker: WorkerKey, event: impl FnOnce(&Workers, Names) -> Event) {
-        let first_event = self.events.len();
-        self.workers.fail(worker);
-        // Asked here, too: where a million workers fail that hold nothing, the calls would be a fifth of the work.
-        let requeued = if self.workers.holdings(worker).is_some() {
-            self.lose_holdings(worker)
-        } else {
-            Names::default()
-        };
-        let workers = &self.workers;
-        self.events.insert(first_event, || event(workers, requeued));
-    }
-
-    /// Takes from a worker what is lost with it: first its attempts, then the map outputs that live on it,
-    /// each in task order. A worker that has failed before has nothing left to lose. Returns what was queued
-    /// again.
-    fn lose_holdings(&mut self, worker: WorkerKey) -> Names {
-        let mut requeued = Names::default();
-        let Some(holdings) = self.workers.holdings(worker) else {
-            return requeued;
-        };
-        let mut live: Vec<TaskKey> = holdings.live.values().copied().collect();
-        live.sort_unstable_by_key(|key| self.jobs.task(*key).order);
-        for key in live {
-            // What was lost before may have ended the job, and this attempt with it.
-            if let Some(number) = self.jobs.task(key).live_on(worker) {
-                self.end_attempt(key, number, End::Lost);
+    /// Takes from a worker all that is lost with it: first its attempts, then the map outputs that live on it.
+    /// Returns what was queued again.
+    fn lose_everything(&mut self, worker: &WorkerId, cause: LossCause) -> Vec<TaskKey> {
+        let mut requeued = self.lose_attempts(worker, cause);
+        for key in self.take_outputs(worker) {
+            // What was lost before may have failed the job, which then needs its outputs no more.
+            if self.job(key).state.is_running() {
+                self.lose_output(key, cause == LossCause::Removal);
                 if self.settle(key) {
-                    requeued.push(&self.jobs.task(key).id);
+                    requeued.push(key);
                 }
             }
         }
-        for output in self.latest(worker, Jobs::is_output) {
-            // Likewise, the job may not need the outputs any more.
-            if self.jobs.is_output(output) && self.lose_output(output.task) {
-                requeued.push(&self.jobs.task(output.task).id);
-            }
-        }
-        // So that to fail it again costs nothing.
-        let jobs = &self.jobs;
-        let latest = &mut self.workers.holdings_mut(worker).latest;
-        latest.sweep(|assignment| jobs.is_latest_or_output(assignment));
         requeued
     }
 
-    /// Those of a worker's latest attempts that concern it in some way, in task order.
-    pub(super) fn latest(
-        &self,
-        worker: WorkerKey,
-        concerns: impl Fn(&Jobs, Assignment) -> bool,
-    ) -> Vec<Assignment> {
-        let latest = self
-            .workers
-            .holdings(worker)
-            .map(|holdings| holdings.latest.iter());
-        let mut list: Vec<Assignment> = latest
-            .into_iter()
-            .flatten()
-            .filter(|assignment| concerns(&self.jobs, *assignment))
-            .collect();
-        list.sort_unstable_by_key(|assignment| self.jobs.task(assignment.task).order);
-        list.dedup();
-        list
+    /// Takes a worker's live attempts from it, in task order. Returns what was queued again.
+    pub(super) fn lose_attempts(&mut self, worker: &WorkerId, cause: LossCause) -> Vec<TaskKey> {
+        let Some(holdings) = self.workers().holdings(worker) else {
+            return Vec::new();
+        };
+        let live = self.in_task_order(holdings.live.values().copied());
+        let mut requeued = Vec::new();
+        for key in live {
+            // What was lost before may have failed the job, and ended this attempt with it.
+            if let Some(number) = self.task(key).live_on(worker) {
+                self.end_attempt(key, number, End::Lost(cause));
+                if self.settle(key) {
+                    requeued.push(key);
+                }
+            }
+        }
+        requeued
     }
 }

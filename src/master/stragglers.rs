@@ -1,73 +1,111 @@
-//! Backup tasks for stragglers (protocol, section 6; paper, §3.6).
+//! Time-outs, and backup tasks for stragglers: `check_stragglers` (protocol, section 6; paper, §3.6).
 
 use super::Master;
-use super::tasks::{Fetched, Task, TaskKey};
-use crate::wire::Reply;
-use std::collections::HashMap;
+use super::events::Event;
+use super::state::keys::TaskKey;
+use super::state::tasks::{Fetched, TaskState};
+use super::state::transitions::End;
+use crate::wire::{CheckStragglers, Reply, json_string};
 
 impl Master {
-    /// Reports the tasks whose only live attempt has been running for too long, in task order. Each has one
-    /// backup waiting from now on.
-    pub(super) fn check_stragglers(&mut self, now: i64, slow_after_ms: Option<i64>) -> Reply<'_> {
-        let mut running: Vec<(u64, TaskKey, i128)> = Vec::new();
-        for worker in self.workers.known() {
-            let live = self
-                .workers
-                .holdings(worker)
-                .map(|holdings| holdings.live.values());
-            for &key in live.into_iter().flatten() {
-                let task = self.jobs.task(key);
-                if let Some(only) = task.live.only()
-                    && let Fetched::At(fetched_at) = task.attempt(only).fetched
-                {
-                    running.push((task.order, key, i128::from(now) - i128::from(fetched_at)));
+    /// Ends the attempts that have timed out, and reports the tasks whose only live attempt has been running for too
+    /// long; each of these has one backup waiting from now on.
+    pub(super) fn check_stragglers(&mut self, check: &CheckStragglers) -> Reply<'_> {
+        let is_old = self.note_straggler_check(check.now);
+        let running = self.running();
+        if !is_old {
+            self.set_attempt_clocks(&running, check.now);
+        }
+        let timed_out = self.time_out(&running, check.now);
+        let stragglers: Vec<TaskKey> = (running.into_iter())
+            .filter(|key| self.is_straggler(*key, check))
+            .collect();
+        for key in &stragglers {
+            self.queue_backup(*key);
+        }
+        let id = |key: &TaskKey| self.task_id(*key);
+        Reply::StragglersDetected {
+            tasks: stragglers.iter().map(id).collect(),
+            timed_out: timed_out.iter().map(id).collect(),
+        }
+    }
+
+    /// Has each live attempt run from `now` on that no check has timed yet, or that would run from later.
+    fn set_attempt_clocks(&mut self, running: &[TaskKey], now: i64) {
+        for key in running {
+            for number in self.task(*key).live.iter() {
+                let attempt = self.task(*key).attempt(number);
+                let runs_from = attempt.and_then(|attempt| attempt.runs_from);
+                if runs_from.is_none_or(|runs_from| runs_from > now) {
+                    self.time_attempt(*key, number, now);
                 }
             }
         }
-        running.sort_unstable_by_key(|(order, ..)| *order);
+    }
 
-        let mut allowed = HashMap::new();
-        running.retain(|&(_, key, ran)| match slow_after_ms {
-            Some(slow_after_ms) => ran > i128::from(slow_after_ms),
-            None => {
-                let kind = self.jobs.kind(key);
-                let twice_median = allowed
-                    .entry((key.job, kind))
-                    .or_insert_with(|| twice_median_run_time(self.jobs.job(key).tasks_of(kind)));
-                // Longer than 1.5 × the median, in whole numbers.
-                twice_median.is_some_and(|twice_median| 4 * ran > 3 * twice_median)
-            }
-        });
-        for &(_, key, _) in &running {
-            if self.jobs.task(key).backup.is_none() {
-                let rank = self.next_rank;
-                self.next_rank += 1;
-                self.jobs.task_mut(key).backup = Some(rank);
-                self.backups.insert(self.jobs.lane(key), rank, key);
+    /// Fails every live, fetched attempt that has run for longer than its job allows. Returns their tasks, each once.
+    fn time_out(&mut self, running: &[TaskKey], now: i64) -> Vec<TaskKey> {
+        let mut timed_out = Vec::new();
+        for key in running {
+            let Some(task_timeout_ms) = self.job(*key).options.task_timeout_ms else {
+                continue;
+            };
+            for number in self.task(*key).live.iter() {
+                let Some(attempt) = self.task(*key).attempt(number) else {
+                    continue;
+                };
+                let ran = ran_for(attempt.runs_from, now);
+                let is_over = attempt.fetched != Fetched::No
+                    && ran.is_some_and(|ran| ran > i128::from(task_timeout_ms));
+                if !is_over || !self.task(*key).live.contains(number) {
+                    continue;
+                }
+                let worker = attempt.worker.clone();
+                let error = json_string(&format!(
+                    "the attempt ran for longer than task_timeout_ms ({task_timeout_ms})"
+                ));
+                let first_event = self.events().len();
+                let text: Box<str> = error.get().into();
+                self.fail_attempt(*key, number, End::TimedOut, error);
+                let requeued: Vec<TaskKey> =
+                    self.settle(*key).then_some(*key).into_iter().collect();
+                let task = self.task_id(*key).into();
+                self.log_with_requeued(first_event, &requeued, |requeued| Event::TaskFailed {
+                    task,
+                    attempt: number,
+                    worker: worker.as_ref().into(),
+                    error: text,
+                    requeued,
+                });
+                if timed_out.last() != Some(key) {
+                    timed_out.push(*key);
+                }
             }
         }
-        Reply::StragglersDetected {
-            tasks: running
-                .iter()
-                .map(|(_, key, _)| &*self.jobs.task(*key).id)
-                .collect(),
+        timed_out
+    }
+
+    /// Whether a task has exactly one live attempt, which has been running for too long.
+    fn is_straggler(&self, key: TaskKey, check: &CheckStragglers) -> bool {
+        let task = self.task(key);
+        let only = task.live.only().and_then(|number| task.attempt(number));
+        let Some(ran) = only.and_then(|only| ran_for(only.runs_from, check.now)) else {
+            return false;
+        };
+        if let Some(slow_after_ms) = check.slow_after_ms {
+            return ran > i128::from(slow_after_ms);
         }
+        let (job, kind) = (self.job(key), self.jobs().kind(key));
+        let completed = job.count(kind, TaskState::Completed);
+        if completed * 4 < job.tasks_of(kind).len() * 3 {
+            return false;
+        }
+        // Longer than 1.5 × the median, in whole numbers.
+        (job.run_times(kind).twice_median()).is_some_and(|twice_median| 4 * ran > 3 * twice_median)
+            && ran > i128::from(check.min_run_ms)
     }
 }
 
-/// Twice the median run time of the completed ones of these tasks, in ms (twice, because the median of an
-/// even number is the mean of two). `None` before 75% of them are completed.
-fn twice_median_run_time(tasks: &[Task]) -> Option<i128> {
-    let completed = tasks.iter().filter(|task| task.result.is_some()).count();
-    if completed * 4 < tasks.len() * 3 {
-        return None;
-    }
-    let mut run_times: Vec<i128> = tasks.iter().filter_map(Task::run_time).collect();
-    let middle = run_times.len() / 2;
-    let is_even = run_times.len().is_multiple_of(2);
-    let (below, upper, _) =
-        (!run_times.is_empty()).then(|| run_times.select_nth_unstable(middle))?;
-    let upper = *upper;
-    let lower = if is_even { *below.iter().max()? } else { upper };
-    Some(lower + upper)
+fn ran_for(runs_from: Option<i64>, now: i64) -> Option<i128> {
+    Some(i128::from(now) - i128::from(runs_from?))
 }

@@ -1,131 +1,97 @@
-//! Jobs come and go: `submit_job`, tasks taken in by `reassign`, `remove_job` (protocol, sections 5 and 6).
+//! Jobs come and go: `submit_job` and `remove_job` (protocol, section 6).
 
 use super::Master;
-use super::jobs::{Job, JobState, lane_of, unknown_job};
-use super::tasks::{Kind, Task, TaskKey};
-use crate::wire::{Error, ErrorCode, Limits, MapOutput, NewJob, Quoted, Reply, TaskSpec};
-use serde_json::value::RawValue;
+use super::events::Event;
+use super::state::jobs::{Job, TAKEN_IN, reduce_id};
+use super::state::tasks::Work;
+use crate::wire::{Error, ErrorCode, NewJob, Quoted, Reply};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// The id of the job that holds the tasks taken in by `reassign`.
-const TAKEN_IN: &str = "";
-
-/// Ranks from here on are those of tasks never handed out, in task order; those below, of tasks queued
-/// again, first come first out.
-const NEVER_HANDED_OUT: u64 = 1 << 63;
-
 impl Master {
+    /// Errors: 21.
     pub(super) fn submit_job<'a>(&mut self, new: NewJob<'a>) -> Result<Reply<'a>, Error> {
-        let exists = |what| Err(Error::new(ErrorCode::KeyAlreadyExists, what));
+        let exists = |text| Err(Error::new(ErrorCode::KeyAlreadyExists, text));
         if new.job_id == TAKEN_IN {
-            return exists("job \"\" is the one of the tasks taken in by reassign".into());
+            return exists("job \"\" is reserved for the tasks taken in by reassign".into());
         }
-        if let Some(number) = self.jobs.find(&new.job_id) {
-            if !self.jobs.at(number).is_as_submitted(&new) {
+        let (map_tasks, reduce_tasks) = (new.tasks.len(), new.reduce_tasks as usize);
+        if let Some(key) = self.jobs().find(&new.job_id) {
+            if !is_as_submitted(self.jobs().get(key), &new) {
                 return exists(format!(
-                    "job {} exists, and is another one",
+                    "job {} already exists with different parameters",
                     Quoted(&new.job_id)
                 ));
             }
-            let (map_tasks, reduce_tasks) = (new.tasks.len(), new.reduce_tasks as usize);
-            return Ok(Reply::JobSubmitted {
-                job_id: new.job_id,
+        } else {
+            if let Some(id) = self.find_taken_id(&new) {
+                return exists(format!("task {} already exists", Quoted(&id)));
+            }
+            let maps = (new.tasks.into_iter())
+                .map(|task| (task.id.as_ref().into(), task.chunk.into_owned()));
+            let job = self.add_job(&new.job_id, new.options);
+            self.detail(|| Event::JobSubmitted {
+                job: new.job_id.as_ref().into(),
                 map_tasks,
                 reduce_tasks,
             });
+            self.add_tasks(job, maps, new.reduce_tasks);
         }
-        let reduce_ids: Vec<Box<str>> = (0..new.reduce_tasks)
-            .map(|number| format!("{}-reduce-{number}", new.job_id).into())
-            .collect();
-        let mut ids = HashSet::with_capacity(new.tasks.len());
-        for id in new
-            .tasks
-            .iter()
-            .map(|task| &*task.id)
-            .chain(reduce_ids.iter().map(|id| &**id))
-        {
-            if self.find_task(id).is_some() || !ids.insert(id) {
-                return exists(format!("task {} exists", Quoted(id)));
-            }
-        }
-        drop(ids);
-
-        self.submitted = true;
-        let number = self
-            .jobs
-            .add(Job::new(&new.job_id, new.map_output, new.limits));
-        let count = new.tasks.len() + reduce_ids.len();
-        self.jobs.reserve_tasks(number, count);
-        self.tasks.reserve(count);
-        let reply = Reply::JobSubmitted {
+        Ok(Reply::JobSubmitted {
             job_id: new.job_id,
-            map_tasks: new.tasks.len(),
-            reduce_tasks: reduce_ids.len(),
+            map_tasks,
+            reduce_tasks,
+        })
+    }
+
+    /// The id of a task of a new job that exists already, or that is there twice.
+    fn find_taken_id<'n>(&self, new: &'n NewJob<'_>) -> Option<Cow<'n, str>> {
+        let own_reduces = format!("{}-reduce-", new.job_id);
+        let is_own_reduce = |id: &str| {
+            let partition = id
+                .strip_prefix(&own_reduces)
+                .and_then(|rest| rest.parse().ok());
+            partition.is_some_and(|partition: u32| {
+                partition < new.reduce_tasks && *id == reduce_id(&new.job_id, partition as usize)
+            })
         };
-        for TaskSpec { id, chunk } in new.tasks {
-            self.add_task(number, Kind::Map, &id, Some(chunk.into_owned()));
-        }
-        for id in reduce_ids {
-            self.add_task(number, Kind::Reduce, &id, None);
-        }
-        self.set_barrier(number);
-        self.complete_job_if_done(number);
-        Ok(reply)
-    }
-
-    /// Takes in a task that was never submitted, as one that has not been handed out yet.
-    pub(super) fn take_in(&mut self, spec: &TaskSpec<'_>) -> TaskKey {
-        self.submitted = true;
-        let number = self.jobs.find(TAKEN_IN).unwrap_or_else(|| {
-            let limits = Limits {
-                max_skipped: u64::MAX,
-                ..Limits::DEFAULT
-            };
-            self.jobs.add(Job::new(TAKEN_IN, MapOutput::Worker, limits))
-        });
-        self.jobs.set_job_state(number, JobState::Running);
-        self.add_task(
-            number,
-            Kind::Map,
-            &spec.id,
-            Some(spec.chunk.clone().into_owned()),
-        )
-    }
-
-    fn add_task(
-        &mut self,
-        job: u32,
-        kind: Kind,
-        id: &str,
-        chunk: Option<Box<RawValue>>,
-    ) -> TaskKey {
-        let order = self.next_order;
-        self.next_order += 1;
-        let key = self.jobs.add_task(job, kind, Task::new(id, chunk, order));
-        self.tasks.insert(id, key);
-        self.enter_queue(key, NEVER_HANDED_OUT | order);
-        key
-    }
-
-    pub(super) fn remove_job<'a>(&mut self, id: Cow<'a, str>) -> Result<Reply<'a>, Error> {
-        let number = self.jobs.find(&id).ok_or_else(|| unknown_job(&id))?;
-        for kind in [Kind::Map, Kind::Reduce] {
-            self.queue.clear(lane_of(number, kind));
-            self.backups.clear(lane_of(number, kind));
-        }
-        for task in &self.jobs.at(number).tasks {
-            self.tasks.remove(&task.id, |key| &self.jobs.task(key).id);
-        }
-        for task in self.jobs.remove(number).tasks {
-            for attempt in &task.attempts {
-                self.workers
-                    .holdings_mut(attempt.worker)
-                    .live
-                    .remove(&attempt.assigned);
-                self.workers.forget_attempt(attempt.worker);
+        let mut ids = HashSet::with_capacity(new.tasks.len());
+        for task in &new.tasks {
+            let id = &*task.id;
+            if self.jobs().find_task(id).is_some() || is_own_reduce(id) || !ids.insert(id) {
+                return Some(id.into());
             }
         }
+        // The reduces of two jobs never have the same ids; but a map may have the id of a reduce.
+        if !self.jobs().has_maps() {
+            return None;
+        }
+        (0..new.reduce_tasks as usize)
+            .map(|partition| reduce_id(&new.job_id, partition))
+            .find(|id| self.jobs().find_map(id).is_some())
+            .map(Cow::Owned)
+    }
+
+    /// Forgets a job, its tasks and their outputs. Errors: 20.
+    pub(super) fn remove_job<'a>(&mut self, id: Cow<'a, str>) -> Result<Reply<'a>, Error> {
+        let job = self
+            .jobs()
+            .find(&id)
+            .ok_or_else(|| super::unknown_job(&id))?;
+        self.forget_job(job);
+        self.detail(|| Event::JobRemoved {
+            job: id.as_ref().into(),
+        });
         Ok(Reply::JobRemoved { job_id: id })
     }
+}
+
+/// Whether a job was submitted as `new` asks.
+fn is_as_submitted(job: &Job, new: &NewJob<'_>) -> bool {
+    job.options == new.options
+        && job.reduce_tasks() == new.reduce_tasks as usize
+        && job.map_tasks == new.tasks.len()
+        && (job.tasks.iter().zip(&new.tasks)).all(|(task, new)| {
+            matches!(&task.work, Work::Map { id, chunk } if **id == *new.id && chunk.get() == new.chunk.get())
+        })
 }

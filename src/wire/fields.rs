@@ -41,12 +41,20 @@ pub enum Field {
     Error,
     LostInputs,
     SlowAfterMs,
+    MinRunMs,
+    MaxFailed,
+    RemoveAfterMs,
+    Incarnation,
+    Counters,
+    MaxWorkerFailures,
+    AvoidMs,
+    TaskTimeoutMs,
     /// Any other: skipped.
     #[serde(other)]
     Unknown,
 }
 
-/// As what a field is read, whatever the message.
+/// What a field is read as, whatever the message.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Text,
@@ -76,7 +84,14 @@ impl Field {
             | Self::MaxLosses
             | Self::MaxSkipped
             | Self::Attempt
-            | Self::SlowAfterMs => Kind::Integer,
+            | Self::SlowAfterMs
+            | Self::MinRunMs
+            | Self::MaxFailed
+            | Self::RemoveAfterMs
+            | Self::Incarnation
+            | Self::MaxWorkerFailures
+            | Self::AvoidMs
+            | Self::TaskTimeoutMs => Kind::Integer,
             _ => Kind::Json,
         }
     }
@@ -127,8 +142,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads a value as a kind of field. Fails on most others, and on texts with escapes; without a word about what
-/// it found, which nobody would read and which takes far longer to put together.
+/// Reads a value as a kind of field. Fails on most others, and on texts with escapes. The error says nothing of what
+/// was found: nobody would read it, and it takes far longer to put together.
 struct ValueReader(Kind);
 
 impl<'a> DeserializeSeed<'a> for ValueReader {
@@ -179,7 +194,7 @@ impl<'a> Fields<'a> {
     const NONE: Self = Self([None; Field::Unknown as usize]);
 
     /// The field as it came; `null` is a value.
-    fn given(&self, field: Field) -> Option<Value<'a>> {
+    pub(super) fn given(&self, field: Field) -> Option<Value<'a>> {
         self.0[field as usize]
     }
 
@@ -288,9 +303,14 @@ impl<'a> Message<'a> {
         self.fields.0[Field::Src as usize] = src;
     }
 
-    /// Whether the message answers one of ours.
+    /// Whether the message is itself a reply: it has `in_reply_to`, or is an error.
     pub fn is_reply(&self) -> bool {
-        self.fields.is_given(Field::InReplyTo)
+        let is_error = match self.fields.given(Field::Type) {
+            Some(Value::Text(kind)) => kind == "error",
+            Some(kind) => kind.text().is_some_and(|kind| kind == "error"),
+            None => false,
+        };
+        is_error || self.fields.is_given(Field::InReplyTo)
     }
 
     /// What the reply refers to. Errors: 12 when it is no 64-bit integer.
@@ -306,43 +326,39 @@ impl<'a> Message<'a> {
         Request::read(&self.fields)
     }
 
-    /// Who sent the envelope, as JSON; `None` where `src` is no string.
+    /// Who sent the envelope, as JSON; `None` where `src` is not a string.
     pub fn sender(&self) -> Option<&'a RawValue> {
-        self.fields
-            .given(Field::Src)?
-            .json()
-            .filter(|src| src.get().starts_with('"'))
+        let src = self.fields.given(Field::Src)?.json()?;
+        read_string(src).is_some().then_some(src)
     }
 }
 
 /// Reads a message (protocol, section 2) into `message`, which is [`EMPTY`](Message::EMPTY) before: it is
 /// large, and not moved about. Fails where the text is not one JSON object and nothing else.
 ///
-/// Nearly always each field is read as its kind, which takes 10% less time than to keep all as JSON first and read that
-/// when it is asked for. Where one cannot be, a second reading keeps all as JSON; what it cannot read either is
-/// for `parse_carefully`.
+/// Nearly always each field can be read as its kind, in one pass. Any other JSON object is for `parse_anything`.
 pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
-    for keeps_json in [false, true] {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let reader = MessageReader {
-            message,
-            depth: Depth::Top,
-            keeps_json,
-        };
-        match reader.deserialize(&mut json).and_then(|()| json.end()) {
-            Ok(()) => return Ok(()),
-            Err(_) => *message = Message::EMPTY,
-        }
+    let mut json = serde_json::Deserializer::from_str(text);
+    match read_message(&mut json, message).and_then(|()| json.end()) {
+        Ok(()) => Ok(()),
+        Err(_) => parse_anything(text, message),
     }
-    parse_carefully(text, message)
 }
 
-/// Reads what few messages are like, and yet are owed an answer: envelopes whose body is no object, and keys
-/// that are no text.
-fn parse_carefully<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
-    // What is read as bytes, like the keys below, is not checked for raw control characters; this is.
-    serde_json::from_slice::<&RawValue>(text.as_bytes()).map_err(|_| NotAnObject)?;
+/// Reads a message in one pass, each field as its kind. What was read before an error stays in `message`.
+pub(super) fn read_message<'a, D: Deserializer<'a>>(
+    json: D,
+    message: &mut Message<'a>,
+) -> Result<(), D::Error> {
+    let depth = Depth::Top;
+    MessageReader { message, depth }.deserialize(json)
+}
+
+/// Reads a message whose fields are not of their kinds, are strings with escapes, or have keys that are not text; or
+/// whose body is not an object. All of these are owed an answer.
+fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
+    *message = Message::EMPTY;
     let outer = read_fields(text).ok_or(NotAnObject)?;
     let Some(body) = outer.given(Field::Body).and_then(Value::json) else {
         message.fields = outer;
@@ -360,11 +376,16 @@ fn parse_carefully<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), N
 /// Reads the fields of any JSON object; `None` for anything else.
 pub fn read_fields(text: &str) -> Option<Fields<'_>> {
     let mut fields = Fields::NONE;
+    let mut has_odd_key = false;
     // From bytes, though it is a text: so the compiler keeps this apart from the one pass over a heartbeat, which
     // costs 6% more when the two share their code.
     let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
-    FieldsReader(&mut fields).deserialize(&mut json).ok()?;
+    let reader = FieldsReader(&mut fields, &mut has_odd_key);
+    reader.deserialize(&mut json).ok()?;
     json.end().ok()?;
+    if has_odd_key {
+        serde_json::from_str::<&RawValue>(text).ok()?;
+    }
     Some(fields)
 }
 
@@ -385,8 +406,6 @@ enum Depth {
 struct MessageReader<'m, 'a> {
     message: &'m mut Message<'a>,
     depth: Depth,
-    /// Whether all fields are kept as JSON, whatever they should hold.
-    keeps_json: bool,
 }
 
 impl<'a> DeserializeSeed<'a> for MessageReader<'_, 'a> {
@@ -405,11 +424,7 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self {
-            message,
-            depth,
-            keeps_json,
-        } = self;
+        let Self { message, depth } = self;
         // Whether there are fields besides `src`, which would be the envelope's own if a body follows.
         let mut has_fields = false;
         while let Some(field) = map.next_key::<Field>()? {
@@ -423,7 +438,6 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
                     map.next_value_seed(MessageReader {
                         message,
                         depth: Depth::Body,
-                        keeps_json,
                     })?;
                 }
                 (Depth::Body, Field::Src | Field::Body) | (_, Field::Unknown) => {
@@ -437,8 +451,7 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
                 }
                 (_, field) => {
                     has_fields = true;
-                    let kind = if keeps_json { Kind::Json } else { field.kind() };
-                    let value = map.next_value_seed(ValueReader(kind))?;
+                    let value = map.next_value_seed(ValueReader(field.kind()))?;
                     message.fields.0[field as usize] = Some(value);
                 }
             }
@@ -447,8 +460,8 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
     }
 }
 
-/// Reads the fields of an object, whatever they are.
-struct FieldsReader<'f, 'a>(&'f mut Fields<'a>);
+/// Reads the fields of an object, whatever they are, and whether a key is an odd one (see [`AnyKey`]).
+struct FieldsReader<'f, 'a>(&'f mut Fields<'a>, &'f mut bool);
 
 impl<'a> DeserializeSeed<'a> for FieldsReader<'_, 'a> {
     type Value = ();
@@ -466,20 +479,22 @@ impl<'a> Visitor<'a> for FieldsReader<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(field) = map.next_key_seed(AnyKey)? {
+        let Self(fields, has_odd_key) = self;
+        while let Some(field) = map.next_key_seed(AnyKey(has_odd_key))? {
             match field {
                 Field::Unknown => _ = map.next_value::<IgnoredAny>()?,
-                field => self.0.0[field as usize] = Some(Value::Json(map.next_value()?)),
+                field => fields.0[field as usize] = Some(Value::Json(map.next_value()?)),
             }
         }
         Ok(())
     }
 }
 
-/// Reads a key as bytes: its escapes may be ones that no text has (half of a surrogate pair).
-struct AnyKey;
+/// Reads a key as bytes: its escapes may be ones that no text has (half of a surrogate pair). A key that is read so is
+/// not checked for raw control characters. It is odd where it may hold some.
+struct AnyKey<'f>(&'f mut bool);
 
-impl<'a> DeserializeSeed<'a> for AnyKey {
+impl<'a> DeserializeSeed<'a> for AnyKey<'_> {
     type Value = Field;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Field, D::Error> {
@@ -487,14 +502,22 @@ impl<'a> DeserializeSeed<'a> for AnyKey {
     }
 }
 
-impl Visitor<'_> for AnyKey {
+impl<'a> Visitor<'a> for AnyKey<'_> {
     type Value = Field;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
+    /// A key without escapes.
+    fn visit_borrowed_bytes<E: serde::de::Error>(self, key: &'a [u8]) -> Result<Field, E> {
+        *self.0 |= key.iter().any(u8::is_ascii_control);
+        Field::deserialize(BytesDeserializer::new(key))
+    }
+
+    /// A key with escapes, which are replaced by what they mean.
     fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Field, E> {
+        *self.0 = true;
         Field::deserialize(BytesDeserializer::new(key))
     }
 }

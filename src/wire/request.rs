@@ -3,11 +3,13 @@
 use super::ErrorCode;
 use super::fields::{Field, Fields, Value, read_fields, read_string};
 use super::{Error, Quoted};
-use serde::de::{Error as _, SeqAccess, Visitor};
+use crate::nearest::nearest_first;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Opaque JSON, a chunk or an output: its text as it came, on one line.
@@ -15,10 +17,6 @@ pub type Json<'a> = Cow<'a, RawValue>;
 
 /// The most reduce tasks that a job may have.
 pub const MAX_REDUCE_TASKS: u32 = 1_000_000;
-
-/// The most memory that the names of a job's reduce tasks may take, in bytes: each holds the job's id, and a
-/// long one would fill any memory.
-const MAX_REDUCE_NAME_BYTES: usize = 1 << 30;
 
 /// A request, with every field checked that can be checked without looking at the master's state. Times and
 /// durations are in ms; the sections of the protocol are 5 (workers) and 6 (jobs and tasks).
@@ -30,11 +28,10 @@ pub enum Request<'a> {
     Heartbeat {
         worker_id: Cow<'a, str>,
         timestamp: i64,
+        incarnation: Option<i64>,
+        running: Vec<Cow<'a, str>>,
     },
-    CheckFailures {
-        timeout_ms: i64,
-        now: i64,
-    },
+    CheckFailures(CheckFailures),
     Reassign {
         failed_worker: Cow<'a, str>,
         healthy_worker: Cow<'a, str>,
@@ -43,31 +40,13 @@ pub enum Request<'a> {
     RemoveWorker {
         worker_id: Cow<'a, str>,
     },
+    Snapshot,
+    ListWorkers,
     SubmitJob(NewJob<'a>),
-    RequestTask {
-        worker_id: Cow<'a, str>,
-        timestamp: i64,
-        running: Vec<Cow<'a, str>>,
-    },
-    CompleteTask {
-        worker_id: Cow<'a, str>,
-        task_id: Cow<'a, str>,
-        attempt: i64,
-        timestamp: i64,
-        output: Json<'a>,
-    },
-    FailTask {
-        worker_id: Cow<'a, str>,
-        task_id: Cow<'a, str>,
-        attempt: i64,
-        timestamp: i64,
-        error: Cow<'a, str>,
-        lost_inputs: Vec<LostInput<'a>>,
-    },
-    CheckStragglers {
-        now: i64,
-        slow_after_ms: Option<i64>,
-    },
+    RequestTask(RequestTask<'a>),
+    CompleteTask(CompleteTask<'a>),
+    FailTask(FailTask<'a>),
+    CheckStragglers(CheckStragglers),
     JobStatus {
         job_id: Cow<'a, str>,
     },
@@ -75,9 +54,59 @@ pub enum Request<'a> {
         task_id: Cow<'a, str>,
     },
     Status,
+    ListJobs,
     RemoveJob {
         job_id: Cow<'a, str>,
     },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CheckFailures {
+    pub timeout_ms: i64,
+    pub now: i64,
+    /// Count of healthy workers.
+    pub max_failed: Option<u64>,
+    pub remove_after_ms: Option<i64>,
+}
+
+#[derive(Debug)]
+pub struct RequestTask<'a> {
+    pub worker_id: Cow<'a, str>,
+    pub timestamp: i64,
+    pub incarnation: Option<i64>,
+    /// Ids of tasks.
+    pub running: Vec<Cow<'a, str>>,
+}
+
+/// The attempt on which a worker reports, and when.
+#[derive(Debug)]
+pub struct Report<'a> {
+    pub worker_id: Cow<'a, str>,
+    pub task_id: Cow<'a, str>,
+    pub attempt: i64,
+    pub timestamp: i64,
+}
+
+#[derive(Debug)]
+pub struct CompleteTask<'a> {
+    pub report: Report<'a>,
+    pub output: Json<'a>,
+    pub counters: BTreeMap<Box<str>, i64>,
+}
+
+#[derive(Debug)]
+pub struct FailTask<'a> {
+    pub report: Report<'a>,
+    /// A JSON string.
+    pub error: Box<RawValue>,
+    pub lost_inputs: Vec<LostInput<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CheckStragglers {
+    pub now: i64,
+    pub slow_after_ms: Option<i64>,
+    pub min_run_ms: i64,
 }
 
 /// A map task as it is submitted, or taken in by `reassign`.
@@ -94,24 +123,38 @@ pub struct NewJob<'a> {
     pub tasks: Vec<TaskSpec<'a>>,
     /// Count of reduce tasks, 0 to [`MAX_REDUCE_TASKS`].
     pub reduce_tasks: u32,
-    pub map_output: MapOutput,
-    /// Counts; the first two are at least 1.
-    pub limits: Limits,
+    pub options: JobOptions,
 }
 
-/// When a task is given up, and how many of a job may be.
+/// How a job is to be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+#[serde(deny_unknown_fields)]
+pub struct JobOptions {
+    pub map_output: MapOutput,
+    /// Counts; all but `max_skipped` are at least 1.
     pub max_failures: u64,
     pub max_losses: u64,
     pub max_skipped: u64,
+    pub max_worker_failures: u64,
+    pub avoid_ms: i64,
+    pub task_timeout_ms: Option<i64>,
 }
 
-impl Limits {
+impl JobOptions {
     pub const DEFAULT: Self = Self {
+        map_output: MapOutput::Worker,
         max_failures: 4,
         max_losses: 16,
         max_skipped: 0,
+        max_worker_failures: 3,
+        avoid_ms: 60_000,
+        task_timeout_ms: None,
+    };
+
+    /// Of the job of the tasks taken in by `reassign`.
+    pub const TAKEN_IN: Self = Self {
+        max_skipped: u64::MAX,
+        ..Self::DEFAULT
     };
 }
 
@@ -133,12 +176,14 @@ pub struct LostInput<'a> {
 }
 
 /// The types of requests, in the order of the protocol's tables.
-pub const TYPES: [&str; 14] = [
+pub const TYPES: [&str; 17] = [
     "init",
     "heartbeat",
     "check_failures",
     "reassign",
     "remove_worker",
+    "snapshot",
+    "list_workers",
     "submit_job",
     "request_task",
     "complete_task",
@@ -147,6 +192,7 @@ pub const TYPES: [&str; 14] = [
     "job_status",
     "task_status",
     "status",
+    "list_jobs",
     "remove_job",
 ];
 
@@ -165,11 +211,17 @@ impl<'a> Request<'a> {
             "heartbeat" => Self::Heartbeat {
                 worker_id: fields.string(F::WorkerId)?,
                 timestamp: fields.integer(F::Timestamp)?,
+                incarnation: fields.if_given(F::Incarnation, Fields::integer)?,
+                running: read_running(fields)?,
             },
-            "check_failures" => Self::CheckFailures {
+            "check_failures" => Self::CheckFailures(CheckFailures {
                 timeout_ms: fields.duration(F::TimeoutMs)?,
                 now: fields.integer(F::Now)?,
-            },
+                max_failed: fields.optional(F::MaxFailed, "a count", |value| {
+                    value.integer().and_then(to_count)
+                })?,
+                remove_after_ms: fields.if_given(F::RemoveAfterMs, Fields::duration)?,
+            }),
             "reassign" => Self::Reassign {
                 failed_worker: fields.string(F::FailedWorker)?,
                 healthy_worker: fields.string(F::HealthyWorker)?,
@@ -178,35 +230,38 @@ impl<'a> Request<'a> {
             "remove_worker" => Self::RemoveWorker {
                 worker_id: fields.string(F::WorkerId)?,
             },
+            "snapshot" => Self::Snapshot,
+            "list_workers" => Self::ListWorkers,
             "submit_job" => Self::SubmitJob(NewJob::read(fields)?),
-            "request_task" => Self::RequestTask {
+            "request_task" => Self::RequestTask(RequestTask {
                 worker_id: fields.string(F::WorkerId)?,
                 timestamp: fields.integer(F::Timestamp)?,
-                running: fields
-                    .optional(F::Running, "a list of strings", read_strings)?
-                    .unwrap_or_default(),
-            },
-            "complete_task" => Self::CompleteTask {
-                worker_id: fields.string(F::WorkerId)?,
-                task_id: fields.string(F::TaskId)?,
-                attempt: fields.integer(F::Attempt)?,
-                timestamp: fields.integer(F::Timestamp)?,
+                incarnation: fields.if_given(F::Incarnation, Fields::integer)?,
+                running: read_running(fields)?,
+            }),
+            "complete_task" => Self::CompleteTask(CompleteTask {
+                report: Report::read(fields)?,
                 output: read_json(fields, F::Output)?,
-            },
-            "fail_task" => Self::FailTask {
-                worker_id: fields.string(F::WorkerId)?,
-                task_id: fields.string(F::TaskId)?,
-                attempt: fields.integer(F::Attempt)?,
-                timestamp: fields.integer(F::Timestamp)?,
-                error: fields.string(F::Error)?,
+                counters: fields
+                    .optional(F::Counters, "an object of 64-bit integers", |value| {
+                        read_counters(value.json()?)
+                    })?
+                    .unwrap_or_default(),
+            }),
+            "fail_task" => Self::FailTask(FailTask {
+                report: Report::read(fields)?,
+                error: fields.required(F::Error, "a string", |value| read_text(value.json()?))?,
                 lost_inputs: fields
                     .if_given(F::LostInputs, read_lost_inputs)?
                     .unwrap_or_default(),
-            },
-            "check_stragglers" => Self::CheckStragglers {
+            }),
+            "check_stragglers" => Self::CheckStragglers(CheckStragglers {
                 now: fields.integer(F::Now)?,
                 slow_after_ms: fields.if_given(F::SlowAfterMs, Fields::duration)?,
-            },
+                min_run_ms: fields
+                    .if_given(F::MinRunMs, Fields::duration)?
+                    .unwrap_or(100),
+            }),
             "job_status" => Self::JobStatus {
                 job_id: fields.string(F::JobId)?,
             },
@@ -214,6 +269,7 @@ impl<'a> Request<'a> {
                 task_id: fields.string(F::TaskId)?,
             },
             "status" => Self::Status,
+            "list_jobs" => Self::ListJobs,
             "remove_job" => Self::RemoveJob {
                 job_id: fields.string(F::JobId)?,
             },
@@ -221,32 +277,82 @@ impl<'a> Request<'a> {
                 let text = format!(
                     "unknown type {}; known are {}",
                     Quoted(unknown),
-                    TYPES.join(", ")
+                    nearest_first(unknown, &TYPES).join(", ")
                 );
                 return Err(Error::new(ErrorCode::NotSupported, text));
             }
         })
     }
 
-    /// What the request changes, when it is not answered with an error.
-    pub fn effect(&self) -> Effect {
+    /// The time that the request has of itself, in ms: its `timestamp` or its `now`.
+    pub fn time(&self) -> Option<i64> {
         match self {
-            Self::JobStatus { .. } | Self::TaskStatus { .. } | Self::Status => Effect::None,
-            Self::Heartbeat { .. } => Effect::Heard,
-            _ => Effect::Changed,
+            Self::Heartbeat { timestamp, .. } => Some(*timestamp),
+            Self::RequestTask(request) => Some(request.timestamp),
+            Self::CompleteTask(result) => Some(result.report.timestamp),
+            Self::FailTask(failure) => Some(failure.report.timestamp),
+            Self::CheckFailures(check) => Some(check.now),
+            Self::CheckStragglers(check) => Some(check.now),
+            _ => None,
+        }
+    }
+
+    /// The worker that says of itself that it sends the request.
+    pub fn sending_worker(&self) -> Option<&str> {
+        match self {
+            Self::Heartbeat { worker_id, .. } => Some(worker_id),
+            Self::RequestTask(request) => Some(&request.worker_id),
+            Self::CompleteTask(result) => Some(&result.report.worker_id),
+            Self::FailTask(failure) => Some(&failure.report.worker_id),
+            _ => None,
+        }
+    }
+
+    /// Whether the request always changes something that must not be forgotten, unless it gets an error. Of the
+    /// others that may change something, the master knows.
+    pub fn changes_something(&self) -> bool {
+        match self {
+            Self::Init { .. }
+            | Self::Reassign { .. }
+            | Self::RemoveWorker { .. }
+            | Self::SubmitJob(_)
+            | Self::CompleteTask(_)
+            | Self::FailTask(_)
+            | Self::RemoveJob { .. } => true,
+            Self::Heartbeat { .. }
+            | Self::RequestTask(_)
+            | Self::CheckFailures(_)
+            | Self::CheckStragglers(_)
+            | Self::Snapshot
+            | Self::ListWorkers
+            | Self::JobStatus { .. }
+            | Self::TaskStatus { .. }
+            | Self::Status
+            | Self::ListJobs => false,
         }
     }
 }
 
-/// What a request changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a request has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
-    /// Nothing.
+    #[default]
     None,
-    /// When a worker was heard, which it will be again.
+    /// Clocks: when a worker was heard from, which it will be again, or when a check was made.
     Heard,
     /// Anything else.
     Changed,
+}
+
+impl<'a> Report<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Self, Error> {
+        Ok(Self {
+            worker_id: fields.string(Field::WorkerId)?,
+            task_id: fields.string(Field::TaskId)?,
+            attempt: fields.integer(Field::Attempt)?,
+            timestamp: fields.integer(Field::Timestamp)?,
+        })
+    }
 }
 
 impl<'a> NewJob<'a> {
@@ -261,42 +367,100 @@ impl<'a> NewJob<'a> {
             let given = fields.optional(field, what, read)?;
             Ok(given.map_or(default, i64::unsigned_abs))
         };
-        let job_id = fields.string(Field::JobId)?;
         Ok(Self {
+            job_id: fields.string(Field::JobId)?,
             tasks: read_tasks(fields, Field::Tasks)?,
             reduce_tasks: fields
                 .optional(
                     Field::ReduceTasks,
-                    "a count of at most 1,000,000, with names of at most 1 GiB in all",
+                    "a count of at most 1,000,000",
                     |value| {
-                        let count = usize::try_from(value.integer()?).ok()?;
-                        let name_bytes = job_id.len() + "-reduce-".len();
-                        let is_small = count.checked_mul(name_bytes)? <= MAX_REDUCE_NAME_BYTES;
-                        u32::try_from(count)
-                            .ok()
-                            .filter(|count| *count <= MAX_REDUCE_TASKS && is_small)
+                        let count = u32::try_from(value.integer()?).ok()?;
+                        (count <= MAX_REDUCE_TASKS).then_some(count)
                     },
                 )?
                 .unwrap_or(0),
-            map_output: fields
-                .optional(
-                    Field::MapOutput,
-                    "\"worker\" or \"shared\"",
-                    |value| match &*value.text()? {
-                        "worker" => Some(MapOutput::Worker),
-                        "shared" => Some(MapOutput::Shared),
-                        _ => None,
-                    },
-                )?
-                .unwrap_or(MapOutput::Worker),
-            limits: Limits {
-                max_failures: limit(Field::MaxFailures, Limits::DEFAULT.max_failures, 1)?,
-                max_losses: limit(Field::MaxLosses, Limits::DEFAULT.max_losses, 1)?,
-                max_skipped: limit(Field::MaxSkipped, Limits::DEFAULT.max_skipped, 0)?,
+            options: JobOptions {
+                map_output: fields
+                    .optional(
+                        Field::MapOutput,
+                        "\"worker\" or \"shared\"",
+                        |value| match &*value.text()? {
+                            "worker" => Some(MapOutput::Worker),
+                            "shared" => Some(MapOutput::Shared),
+                            _ => None,
+                        },
+                    )?
+                    .unwrap_or(JobOptions::DEFAULT.map_output),
+                max_failures: limit(Field::MaxFailures, JobOptions::DEFAULT.max_failures, 1)?,
+                max_losses: limit(Field::MaxLosses, JobOptions::DEFAULT.max_losses, 1)?,
+                max_skipped: limit(Field::MaxSkipped, JobOptions::DEFAULT.max_skipped, 0)?,
+                max_worker_failures: limit(
+                    Field::MaxWorkerFailures,
+                    JobOptions::DEFAULT.max_worker_failures,
+                    1,
+                )?,
+                avoid_ms: fields
+                    .if_given(Field::AvoidMs, Fields::duration)?
+                    .unwrap_or(JobOptions::DEFAULT.avoid_ms),
+                task_timeout_ms: fields.if_given(Field::TaskTimeoutMs, Fields::duration)?,
             },
-            job_id,
         })
     }
+}
+
+fn to_count(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
+fn read_running<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, str>>, Error> {
+    let running = fields.optional(Field::Running, "a list of strings", read_strings)?;
+    Ok(running.unwrap_or_default())
+}
+
+/// A JSON string in its usual form; where it holds half of a surrogate pair, as it came.
+fn read_text(value: &RawValue) -> Option<Box<RawValue>> {
+    if !value.get().starts_with('"') {
+        return None;
+    }
+    Some(read_string(value).map_or_else(|| value.to_owned(), |text| json_string(&text)))
+}
+
+/// A text as a JSON string.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "it does not: any text is a JSON string"
+)]
+pub fn json_string(text: &str) -> Box<RawValue> {
+    serde_json::value::to_raw_value(text).expect("any text is a JSON string")
+}
+
+fn read_counters(value: &RawValue) -> Option<BTreeMap<Box<str>, i64>> {
+    struct CounterVisitor;
+
+    impl<'a> Visitor<'a> for CounterVisitor {
+        type Value = BTreeMap<Box<str>, i64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut last: BTreeMap<Box<str>, &'a RawValue> = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                last.insert(name, value);
+            }
+            (last.into_iter())
+                .map(|(name, value)| match value.get().parse() {
+                    Ok(number) => Ok((name, number)),
+                    Err(_) => Err(A::Error::custom("a value that is not a 64-bit integer")),
+                })
+                .collect()
+        }
+    }
+
+    let mut json = serde_json::Deserializer::from_str(value.get());
+    serde::Deserializer::deserialize_map(&mut json, CounterVisitor).ok()
 }
 
 /// Opaque JSON as it came, any value, `null` included; on one line.
@@ -400,13 +564,17 @@ fn read_lost_inputs<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<LostInp
     )
 }
 
-/// The elements of an array of exactly `count` as they came; `None` for anything else, found out as soon as
-/// there are more.
-pub fn read_array(value: &RawValue, count: usize) -> Option<Vec<&RawValue>> {
+/// Where each element of a JSON array of exactly `count` elements starts and ends in its text; `None` for anything
+/// else, found out as soon as there are more.
+pub fn split_array(value: &RawValue, count: usize) -> Option<Box<[(u32, u32)]>> {
     let left = Cell::new(count);
-    let elements = read_list(value, |element| {
+    let text = value.get();
+    let places = read_list(value, |element| {
         left.set(left.get().checked_sub(1)?);
-        Some(element)
+        let start = element.get().as_ptr() as usize - text.as_ptr() as usize;
+        let end = start + element.get().len();
+        // A message is shorter than 2^32 bytes.
+        Some((u32::try_from(start).ok()?, u32::try_from(end).ok()?))
     })?;
-    (left.get() == 0).then_some(elements)
+    (left.get() == 0).then(|| places.into())
 }

@@ -1,14 +1,10 @@
-//! Where the order of events is nobody's choice: workers on threads of their own, and the example worker of
-//! the README as processes.
+//! Where the order of events is nobody's choice: workers on threads of their own.
 
 use super::harness::{JOB, Scenario, map_id};
 use super::node::{Letter, Node, Replies, Requests};
 use super::word_count::{self, TEXT};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
@@ -138,38 +134,4 @@ fn work(mut connection: Connection) {
         });
         assert_eq!(connection.ask(report)["accepted"], true);
     }
-}
-
-/// Also shows that the README's one command runs: master, three workers, one of them killed.
-#[test]
-fn workers_in_python_count_the_words_though_one_is_killed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
-    let run = Command::new("python3")
-        .arg(folder.join("word_count.py"))
-        .arg(env!("CARGO_BIN_EXE_mapreduce-master"))
-        .output();
-    let run = match run {
-        Err(error) if error.kind() == ErrorKind::NotFound && std::env::var_os("CI").is_none() => {
-            eprintln!("not tested: there is no python3 here");
-            return;
-        }
-        run => run.expect("python3 runs"),
-    };
-    let log = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{log}");
-    assert!(log.contains("is killed with line-3 on its hands"), "{log}");
-    assert!(log.contains("queued again: \"line-3\""), "{log}");
-
-    let text = std::fs::read_to_string(folder.join("gettysburg_address.txt"));
-    let text = text.expect("the text is there").replace('\n', " ");
-    let mut direct: Vec<(&str, u64)> = word_count::count([text.trim_end()]).into_iter().collect();
-    direct.sort_by_key(|&(word, count)| (std::cmp::Reverse(count), word));
-    let lines = direct
-        .iter()
-        .map(|(word, count)| format!("{count:3} {word}"));
-    let printed = String::from_utf8_lossy(&run.stdout);
-    assert_eq!(
-        printed.lines().collect::<Vec<_>>(),
-        lines.collect::<Vec<_>>()
-    );
 }

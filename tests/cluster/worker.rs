@@ -74,6 +74,8 @@ pub enum Then {
 pub enum Restart {
     /// It has the same id, and says nothing of its former life.
     SameId,
+    /// It has the same id, and says by its incarnation that this is another life.
+    SameIdNextIncarnation,
     /// It has the same id, and first has its former life removed.
     SameIdAfterRemoval,
     NewId,
@@ -87,6 +89,7 @@ pub struct Worker {
     state: State,
     /// How often it was started. What was to happen in a former life does not.
     life: u32,
+    has_incarnations: bool,
     asleep_until: i64,
     /// What it runs, until the report is answered.
     running: Vec<Running>,
@@ -126,8 +129,12 @@ impl Worker {
     const PAUSE_MS: i64 = 100;
 
     pub fn new(name: String, behaviour: Behaviour, random: Random) -> Self {
+        let has_incarnations = behaviour.faults.iter().any(|(_, then)| {
+            matches!(then, Then::DieAndRestart { how, .. } if matches!(how, Restart::SameIdNextIncarnation))
+        });
         Self {
             client: Client::new(name.clone()),
+            has_incarnations,
             name,
             behaviour,
             random,
@@ -150,7 +157,9 @@ impl Worker {
 
     fn beat(&mut self, context: &mut Context) {
         let (life, now) = (self.life, context.now);
-        let heartbeat = json!({"type": "heartbeat", "worker_id": self.client.id, "timestamp": now});
+        let mut heartbeat =
+            json!({"type": "heartbeat", "worker_id": self.client.id, "timestamp": now});
+        self.add_incarnation(&mut heartbeat);
         self.client.tell(heartbeat, context);
         let every_ms = self.behaviour.heartbeat_every_ms;
         context.timers.push((every_ms, Timer::Heartbeat { life }));
@@ -170,7 +179,14 @@ impl Worker {
             let ids: Vec<&str> = self.running.iter().map(|task| &*task.task_id).collect();
             request["running"] = json!(ids);
         }
+        self.add_incarnation(&mut request);
         self.client.request(request, context);
+    }
+
+    fn add_incarnation(&self, request: &mut Value) {
+        if self.has_incarnations {
+            request["incarnation"] = json!(self.life);
+        }
     }
 
     fn drop_cancelled(&mut self, reply: &Value, context: &mut Context) {
@@ -318,7 +334,7 @@ impl Worker {
     fn restart(&mut self, how: Restart, context: &mut Context) {
         self.life += 1;
         match how {
-            Restart::SameId => self.go_up(context),
+            Restart::SameId | Restart::SameIdNextIncarnation => self.go_up(context),
             Restart::NewId => {
                 self.client.id = format!("{}.{}", self.name, self.life);
                 self.go_up(context);

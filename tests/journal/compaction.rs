@@ -1,12 +1,13 @@
-//! A journal that has grown past 64 MiB is replaced by a snapshot: nothing is lost by it, at whatever moment the node
-//! is killed, and what was removed is gone.
+//! A journal that has grown long is compacted by a child process: nothing is lost by it, at whatever moment the
+//! node or the child is killed, and what was removed is gone.
 
 use crate::node::{BINARY, Folder, Node, assert_in_use, refusal, shell_command};
 use crate::random::Random;
 use crate::traces::{QUESTIONS, TRACES};
-use mapreduce_master::journal::HEADER;
+use mapreduce_master::journal::{HEADER, PARTIAL_HEADER};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -14,8 +15,27 @@ use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
-/// The length beyond which a journal is compacted, in MiB.
-const LIMIT_MIB: usize = 64;
+/// What has not happened after so long never will.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The length beyond which the nodes here compact a journal, in bytes.
+const LIMIT: usize = 4 * MIB;
+
+fn start(path: &Path) -> Node {
+    Node::spawn(command().arg(path))
+}
+
+/// A node on the journal whose name follows.
+fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    command.args([
+        "--quiet",
+        "--journal-compact-from",
+        &LIMIT.to_string(),
+        "--journal",
+    ]);
+    command
+}
 
 /// A job of one map whose chunk is that long.
 fn submit(job: &str, chunk_bytes: usize) -> String {
@@ -35,16 +55,32 @@ fn long_heartbeat(bytes: usize) -> String {
 
 /// Has a journal grow to a little less than the length beyond which it is compacted.
 fn fill(node: &mut Node, path: &Path) {
-    assert_answer(&node.ask(&long_heartbeat(0)), "heartbeat_ok");
-    while length(path) < LIMIT_MIB * MIB - 4 * MIB {
-        assert_answer(&node.ask(&long_heartbeat(4 * MIB - 1000)), "heartbeat_ok");
+    node.expect(&long_heartbeat(0), "heartbeat_ok");
+    while length(path) < LIMIT - LIMIT / 16 {
+        node.expect(&long_heartbeat(LIMIT / 16 - 1000), "heartbeat_ok");
     }
-    assert!(length(path) < LIMIT_MIB * MIB);
+    assert!(length(path) < LIMIT);
 }
 
-/// The message after which a journal is compacted that was filled.
-fn compact(node: &mut Node) {
-    assert_answer(&node.ask(&long_heartbeat(5 * MIB)), "heartbeat_ok");
+/// Has a journal that was filled grow a little more, which starts a compaction.
+fn start_compaction(node: &mut Node) {
+    node.expect(&long_heartbeat(LIMIT / 12), "heartbeat_ok");
+}
+
+/// Has a journal that was filled be compacted. The node goes on with a compaction when it is told something.
+fn compact(node: &mut Node, path: &Path) {
+    start_compaction(node);
+    go_on_until(node, || starts_with_state(path) && length(path) < LIMIT);
+}
+
+/// Tells the node something, again and again, until it is so.
+fn go_on_until(node: &mut Node, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "it never is so");
+        node.expect(&long_heartbeat(0), "heartbeat_ok");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn length(path: &Path) -> usize {
@@ -56,18 +92,20 @@ fn assert_answer(reply: &str, kind: &str) {
     assert!(reply.contains(&format!("\"type\": \"{kind}\"")), "{reply}");
 }
 
-fn starts_with_snapshot(path: &Path) -> bool {
-    let journal = fs::read(path).expect("the journal is there");
-    let mut lines = journal.split(|byte| *byte == b'\n').skip(1);
+fn starts_with_state(path: &Path) -> bool {
+    let journal = fs::File::open(path).expect("the journal is there");
+    let mut lines = BufReader::new(journal).lines();
     lines
-        .next()
-        .is_some_and(|line| line[17..].starts_with(b"!snapshot {"))
+        .nth(1)
+        .is_some_and(|line| line.is_ok_and(|line| line.ends_with(" !state begin")))
 }
 
 /// What a node without a journal answers.
 fn answers_without_journal() -> Vec<String> {
     let mut node = Node::spawn(Command::new(BINARY).arg("--quiet"));
     node.ask_all(&TRACES);
+    // Who fills a journal is heard.
+    node.ask(&long_heartbeat(0));
     let answers = node.ask_all(&QUESTIONS);
     node.end();
     answers
@@ -77,16 +115,14 @@ fn answers_without_journal() -> Vec<String> {
 fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
     let folder = Folder::new("compacted");
     let path = folder.file("journal");
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     node.ask_all(&TRACES);
-    // Twice: the second snapshot is made of a state that has been in one.
+    // Twice: the second state is made of one that was read.
     for _ in 0..2 {
         fill(&mut node, &path);
-        compact(&mut node);
-        assert!(
-            starts_with_snapshot(&path) && length(&path) < MIB,
-            "it is compacted"
-        );
+        compact(&mut node, &path);
+        // What came during the compaction is in it as it was.
+        assert!(length(&path) < LIMIT / 2, "it is compacted");
         assert_eq!(folder.names(), ["journal"]);
         let log = refusal(&path);
         assert!(log.contains("in use"), "{log}");
@@ -94,43 +130,45 @@ fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
     assert_eq!(node.ask_all(&QUESTIONS), answers_without_journal());
     node.kill();
     let journal = fs::read_to_string(&path).expect("it is text");
-    let snapshot = journal.lines().nth(1).expect("it is the first record");
-    assert!(!snapshot.contains("gone"), "{snapshot}");
-    let mut node = Node::start(&path);
+    let state = journal
+        .lines()
+        .take_while(|line| !line.contains(" !state end "));
+    state.for_each(|line| assert!(!line.contains("gone"), "{line}"));
+    let mut node = start(&path);
     let status = node.ask(QUESTIONS[0]);
     assert_eq!(status, answers_without_journal()[QUESTIONS.len() - 1]);
     node.kill();
 }
 
-/// The snapshot is large, so that writing it takes its time.
+/// The state is large, so that a compaction takes its time.
 #[test]
-fn a_kill_at_any_moment_of_a_compaction_loses_nothing() {
+fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
     const JOBS: usize = 5;
     let mut random = Random::new(1);
     let folder = Folder::new("killed");
-    let (path, long) = (folder.file("journal"), folder.file("long"));
-    let mut node = Node::start(&long);
+    let (path, full) = (folder.file("journal"), folder.file("full"));
+    let mut node = start(&full);
     node.ask_all(&TRACES);
     for job in 0..JOBS {
-        node.ask(&submit(&format!("kept-{job}"), 5 * MIB));
+        node.ask(&submit(&format!("kept-{job}"), LIMIT / 13));
     }
-    fill(&mut node, &long);
+    fill(&mut node, &full);
     node.kill();
     let expected = answers_without_journal();
-    let files = folder.names().len() + 1;
-    for round in 0..4 {
-        fs::copy(&long, &path).expect("there is room");
-        let mut node = Node::start(&path);
-        node.send(&long_heartbeat(5 * MIB));
-        wait_until(|| folder.names().len() > files);
-        if round % 2 == 0 {
-            thread::sleep(Duration::from_micros(random.below(50_000)));
+    for round in 0..12 {
+        fs::copy(&full, &path).expect("there is room");
+        let mut node = start(&path);
+        start_compaction(&mut node);
+        if round % 3 == 0 {
+            thread::sleep(Duration::from_micros(random.below(500_000)));
         } else {
-            wait_until(|| folder.names().len() == files);
-            assert!(starts_with_snapshot(&path), "it is compacted");
+            let compaction = || starts_with_state(&path);
+            let started = Instant::now();
+            let time = Duration::from_micros(random.below(3_000_000));
+            go_on_until(&mut node, || compaction() || started.elapsed() > time);
         }
         node.kill();
-        let mut node = Node::start(&path);
+        let mut node = start(&path);
         for job in 0..JOBS {
             let status = node.ask(&format!(
                 r#"{{"type": "task_status", "task_id": "kept-{job}-m"}}"#
@@ -139,42 +177,38 @@ fn a_kill_at_any_moment_of_a_compaction_loses_nothing() {
         }
         // Those that only ask.
         assert_eq!(node.ask_all(&QUESTIONS[1..12]), expected[1..12]);
-        node.kill();
-        assert_eq!(folder.names().len(), files, "nothing is left behind");
-    }
-}
-
-fn wait_until(is_so: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "it never is so"
+        node.end();
+        assert_eq!(
+            folder.names(),
+            ["full", "journal"],
+            "nothing is left behind"
         );
-        thread::yield_now();
     }
 }
 
 #[test]
-fn a_journal_stays_where_it_is_and_as_private_as_it_was() {
+fn a_journal_stays_where_it_is_and_keeps_its_owner_and_its_mode() {
     let folder = Folder::new("place");
     let (link, target) = (folder.file("link"), folder.file("target"));
     symlink("target", &link).expect("a link can be made");
     fs::write(&target, "").expect("the folder can be written to");
-    fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).expect("it is ours");
-    let mut node = Node::start(&link);
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("it is ours");
+    // Only root can give a file away.
+    let _ = chown(&target, Some(12_345), Some(23_456));
+    let look = || {
+        let metadata = fs::metadata(&target).expect("it is there");
+        (metadata.uid(), metadata.gid(), metadata.mode())
+    };
+    let before = look();
+    let mut node = start(&link);
     fill(&mut node, &link);
-    compact(&mut node);
+    compact(&mut node, &link);
     assert!(link.is_symlink(), "the link is still one");
     assert!(
-        starts_with_snapshot(&target),
+        starts_with_state(&target),
         "and what it names is the journal"
     );
-    let mode = fs::metadata(&target)
-        .expect("it is there")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(look(), before);
     assert_in_use(&link);
     assert_in_use(&target);
     assert_eq!(folder.names(), ["link", "target"]);
@@ -183,114 +217,222 @@ fn a_journal_stays_where_it_is_and_as_private_as_it_was() {
 
 /// With two names, one of them would go on naming the old journal, for another node to take up.
 #[test]
-fn a_journal_of_two_names_does_not_become_two_journals() {
+fn a_journal_of_two_names_is_not_compacted() {
     let folder = Folder::new("names");
     let (path, other) = (folder.file("journal"), folder.file("other"));
-    let mut node = Node::start(&path);
-    fill(&mut node, &path);
+    fs::write(&path, "").expect("the folder can be written to");
     fs::hard_link(&path, &other).expect("a link can be made");
-    compact(&mut node);
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    start_compaction(&mut node);
+    // It is tried again and again, and said once.
+    while length(&path) < 3 * LIMIT {
+        start_compaction(&mut node);
+    }
     assert_in_use(&path);
     assert_in_use(&other);
-    let log = node.kill();
-    assert!(log.contains("not compacted"), "{log}");
-}
-
-/// Another file may have come to the journal's place, and it may be another node's.
-#[test]
-fn a_journal_that_was_moved_away_is_not_put_back() {
-    let folder = Folder::new("moved");
-    let (path, moved) = (folder.file("journal"), folder.file("moved"));
-    let mut node = Node::start(&path);
-    fill(&mut node, &path);
-    fs::rename(&path, &moved).expect("it is ours");
-    let mut other = Node::start(&path);
-    other.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
-    compact(&mut node);
-    let journal = fs::read_to_string(&path).expect("it is text");
-    assert!(journal.contains(r#""worker_id": "w1""#), "{journal}");
-    assert!(
-        length(&moved) > LIMIT_MIB * MIB,
-        "the node goes on with the file that it has"
+    let log = node.end();
+    assert_eq!(
+        log.matches("not compacted: it has more than one name")
+            .count(),
+        1,
+        "{log}"
     );
-    node.kill();
-    other.kill();
 }
 
-/// Whatever name the snapshot has until it takes the journal's place.
+/// The files beside a journal have names that anybody can have used before.
 #[test]
-fn a_snapshot_is_not_written_over_another_file_and_not_left_behind() {
+fn no_file_of_somebody_else_is_overwritten_or_removed() {
     let folder = Folder::new("aside");
     let path = folder.file("journal");
-    let mut node = Node::start(&path);
-    node.ask(&submit("kept", 10 * MIB));
-    fill(&mut node, &path);
-    let long = fs::read(&path).expect("it is there");
-    node.send(&long_heartbeat(5 * MIB));
-    wait_until(|| folder.names().len() > 1);
+    let mut idle = start(&folder.file("journal.compaction-1"));
+    idle.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
+    idle.end();
+    for (number, content) in ["", "m", "mapreduce-master partial", HEADER]
+        .iter()
+        .enumerate()
+    {
+        let name = format!("journal.compaction-{}", number + 2);
+        fs::write(folder.file(&name), content).expect("the folder can be written to");
+    }
+    fs::create_dir(folder.file("journal.compaction-6")).expect("the folder can be written to");
+    symlink("target", folder.file("journal.compaction-7")).expect("a link can be made");
     let names = folder.names();
+    let files: Vec<_> = names[..5]
+        .iter()
+        .map(|name| fs::read(folder.file(name)))
+        .collect();
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    compact(&mut node, &path);
     node.kill();
-    let name = names.iter().find(|name| *name != "journal");
-    let aside = folder.file(name.expect("there are two"));
-    // The beginning of a snapshot, of a compaction that was killed.
-    fs::write(&path, &long).expect("it is ours");
-    fs::write(&aside, &long[..HEADER.len() + 4]).expect("it is ours");
-    let mut node = Node::start(&path);
+    let mut node = start(&path);
     node.ask(r#"{"type": "status"}"#);
-    assert_eq!(folder.names(), ["journal"], "it is not left behind");
-    // The journal of another node, which is running.
-    let mut other = Node::start(&aside);
-    other.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
-    let others = fs::read(&aside).expect("it is there");
-    compact(&mut node);
-    assert_eq!(fs::read(&aside).expect("it is still there"), others);
-    assert!(node.kill().contains("not compacted"));
-    other.kill();
-    // Someone's letter.
-    fs::write(&aside, "dear aunt").expect("it is ours");
-    let mut node = Node::start(&path);
-    node.ask(r#"{"type": "status"}"#);
-    assert_eq!(fs::read(&aside).expect("it is still there"), b"dear aunt");
-    assert!(node.kill().contains("not compacted"));
+    node.kill();
+    assert_eq!(
+        folder.names(),
+        [&["journal".to_owned()], &names[..]].concat()
+    );
+    for (name, before) in names.iter().zip(files) {
+        let now = fs::read(folder.file(name)).expect("it is still there");
+        assert_eq!(now, before.expect("it was there"), "{name}");
+    }
 }
 
-/// A node that has no more files to open, or no more room, goes on with the journal that it has; and gives back the
-/// room that a part of a snapshot has taken.
+/// When no name is left, the journal grows, and one line says so.
+#[test]
+fn a_compaction_without_a_free_name_is_not_done() {
+    let folder = Folder::new("no-name");
+    let path = folder.file("journal");
+    for number in 1..=9 {
+        let name = format!("journal.compaction-{number}");
+        fs::write(folder.file(&name), "m").expect("the folder can be written to");
+    }
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    while length(&path) < 3 * LIMIT {
+        start_compaction(&mut node);
+    }
+    assert!(!starts_with_state(&path));
+    let log = node.end();
+    assert_eq!(
+        log.matches("not compacted: cannot create ").count(),
+        1,
+        "{log}"
+    );
+}
+
+/// A journal may have a name to which nothing can be added.
+#[test]
+fn a_journal_whose_name_is_as_long_as_can_be_grows() {
+    let folder = Folder::new("long-name");
+    let path = folder.file(&"j".repeat(250));
+    let mut node = start(&path);
+    fill(&mut node, &path);
+    while length(&path) < 3 * LIMIT {
+        start_compaction(&mut node);
+    }
+    let log = node.end();
+    assert_eq!(
+        log.matches("not compacted: cannot create ").count(),
+        1,
+        "{log}"
+    );
+    assert_eq!(log.lines().count(), 1, "{log}");
+}
+
+/// Of a compaction that was killed with the node. What is beside it is gone, unless a node uses it.
+#[test]
+fn what_a_killed_compaction_has_left_is_removed() {
+    let folder = Folder::new("leftover");
+    let (path, aside) = (folder.file("journal"), folder.file("journal.compaction-3"));
+    for leftover in [PARTIAL_HEADER.to_owned(), format!("{PARTIAL_HEADER}0123")] {
+        fs::write(&aside, leftover).expect("the folder can be written to");
+        let in_use = fs::File::open(&aside).expect("it was just written");
+        in_use.lock().expect("nobody else has it");
+        let mut node = start(&path);
+        node.ask(r#"{"type": "status"}"#);
+        node.kill();
+        assert_eq!(folder.names(), ["journal", "journal.compaction-3"]);
+        drop(in_use);
+        let mut node = start(&path);
+        node.ask(r#"{"type": "status"}"#);
+        node.kill();
+        assert_eq!(folder.names(), ["journal"]);
+    }
+}
+
+/// A node that has no more files to open goes on with the journal that it has.
 #[test]
 fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
-    for limit in ["-n 5", "-n 6", "-f 140000"] {
-        let folder = Folder::new("failing");
+    let folder = Folder::new("failing");
+    let full = folder.file("full");
+    let mut node = start(&full);
+    node.expect(&submit("before", 100), "job_submitted");
+    fill(&mut node, &full);
+    node.kill();
+    let mut outcomes = Vec::new();
+    for files in 5..16 {
         let path = folder.file("journal");
-        let limited =
-            format!(r#"trap "" XFSZ; ulimit {limit}; exec "$NODE" --quiet --journal "$FILE""#);
+        fs::copy(&full, &path).expect("there is room");
+        let limited = format!(
+            r#"ulimit -n {files}; exec "$NODE" --quiet --journal-compact-from {LIMIT} --journal "$FILE""#
+        );
         let mut node = Node::spawn(&mut shell_command(&limited, &path));
-        let mut jobs = vec!["small".to_owned()];
-        assert_answer(&node.ask(&submit("small", 100)), "job_submitted");
-        if limit.starts_with("-f") {
-            // The ids of its reduces make the state longer than the request, and the snapshot than the limit.
-            let job = "j".repeat(MIB);
-            let request = format!(
-                r#"{{"type": "submit_job", "job_id": "{job}", "tasks": [], "reduce_tasks": 15}}"#
-            );
-            assert_answer(&node.ask(&request), "job_submitted");
-            jobs.push(job);
-            for job in 0..14 {
-                jobs.push(format!("kept-{job}"));
-                assert_answer(&node.ask(&submit(&jobs[job + 2], 4 * MIB)), "job_submitted");
-            }
+        start_compaction(&mut node);
+        for _ in 0..100 {
+            node.expect(&long_heartbeat(0), "heartbeat_ok");
         }
-        fill(&mut node, &path);
-        compact(&mut node);
-        assert_eq!(folder.names(), ["journal"], "{limit}");
-        assert_eq!(starts_with_snapshot(&path), limit == "-n 6", "{limit}");
-        jobs.push("after".into());
-        assert_answer(&node.ask(&submit("after", 100)), "job_submitted");
-        node.kill();
-        let mut node = Node::start(&path);
-        for job in &jobs {
-            let status = node.ask(&format!(r#"{{"type": "job_status", "job_id": "{job}"}}"#));
-            assert_answer(&status, "job_status_ok");
-        }
-        node.kill();
+        go_on_until(&mut node, || folder.names() == ["full", "journal"]);
+        node.expect(&submit("after", 100), "job_submitted");
+        let is_compacted = starts_with_state(&path);
+        let log = node.end();
+        assert_eq!(
+            log.matches("the journal is not compacted: ").count(),
+            usize::from(!is_compacted),
+            "{log}"
+        );
+        assert_eq!(log.lines().count(), usize::from(!is_compacted), "{log}");
+        outcomes.push(is_compacted);
+        assert_jobs(&path, &["before", "after"]);
     }
+    assert!(!outcomes[0] && outcomes[10], "{outcomes:?}");
+}
+
+/// A child that is killed, by a person or because memory is short, at any moment.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
+    let mut random = Random::new(2);
+    let folder = Folder::new("child");
+    let full = folder.file("full");
+    let mut node = start(&full);
+    node.expect(&submit("before", LIMIT / 3), "job_submitted");
+    fill(&mut node, &full);
+    node.kill();
+    let mut killed = 0;
+    for _ in 0..8 {
+        let path = folder.file("journal");
+        fs::copy(&full, &path).expect("there is room");
+        let mut node = start(&path);
+        start_compaction(&mut node);
+        thread::sleep(Duration::from_micros(random.below(1_500_000)));
+        if node.kill_children() {
+            go_on_until(&mut node, || folder.names() == ["full", "journal"]);
+            node.expect(&submit("after", 100), "job_submitted");
+            if starts_with_state(&path) {
+                // It had done its work.
+                node.kill();
+                continue;
+            }
+            // It is tried again when the journal has grown.
+            let limit = length(&path) * 3 / 2;
+            while length(&path) < limit {
+                start_compaction(&mut node);
+            }
+            compact(&mut node, &path);
+            let log = node.end();
+            assert_eq!(
+                log.matches("not compacted: its process ended with signal: 9")
+                    .count(),
+                1,
+                "{log}"
+            );
+            assert_jobs(&path, &["before", "after"]);
+            killed += 1;
+        } else {
+            node.kill();
+        }
+    }
+    assert!(killed > 0, "no child was there to be killed");
+}
+
+/// Sees that a node knows these jobs that is started on a journal.
+fn assert_jobs(path: &Path, jobs: &[&str]) {
+    let mut node = start(path);
+    for job in jobs {
+        let status = node.ask(&format!(r#"{{"type": "job_status", "job_id": "{job}"}}"#));
+        assert_answer(&status, "job_status_ok");
+    }
+    node.end();
 }

@@ -3,7 +3,7 @@
 //! What a kill can do, to tear the last record, is repaired. Anything else is told from it and refused.
 
 use crate::restartable::Restartable;
-use mapreduce_master::journal::{Damage, HEADER, recover};
+use mapreduce_master::journal::{Damage, Dropped, recover};
 
 /// A small conversation in which every reply depends on those before it. Its records are of all kinds.
 const REQUESTS: [&str; 12] = [
@@ -82,16 +82,27 @@ fn line_starts(journal: &[u8]) -> Vec<usize> {
 fn damage(journal: &[u8]) -> Option<(u64, u64)> {
     match recover(journal) {
         Ok(_) => None,
-        Err(Damage::Record { number, offset, .. }) => Some((number, offset)),
-        Err(Damage::NotAJournal | Damage::UnknownVersion) => Some((0, 0)),
+        Err(Damage::Line { number, offset, .. }) => Some((number, offset)),
+        Err(Damage::NotAJournal | Damage::UnknownVersion) => Some((1, 0)),
         Err(Damage::Io(error)) => panic!("memory can be read: {error}"),
     }
 }
 
 /// How many of the requests stand in the first `lines` lines of a journal, the header being the first.
 fn requests_in(journal: &[u8], lines: usize) -> usize {
-    let records = journal.split(|byte| *byte == b'\n').take(lines);
-    records.filter(|line| line.get(17) == Some(&b'{')).count()
+    let lines = journal.split(|byte| *byte == b'\n').take(lines);
+    lines.filter(|line| is_request(line)).count()
+}
+
+fn is_request(line: &[u8]) -> bool {
+    line.splitn(3, |byte| *byte == b' ')
+        .nth(2)
+        .is_some_and(|record| record.starts_with(b"{"))
+}
+
+/// How many lines are whole in the first bytes of a journal.
+fn whole_lines(journal: &[u8], cut: usize) -> usize {
+    journal[..cut].split(|byte| *byte == b'\n').count() - 1
 }
 
 #[test]
@@ -99,16 +110,18 @@ fn a_journal_cut_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
     let journal = write_journal(false);
     let starts = line_starts(&journal);
     for cut in 0..=journal.len() {
-        let lines = starts.iter().filter(|start| **start <= cut).count() - 1;
+        let lines = whole_lines(&journal, cut);
         let recovery = recover(&journal[..cut]).unwrap_or_else(|damage| panic!("{cut}: {damage}"));
-        // All but the end of the line is enough.
-        let is_whole = cut > HEADER.len() && journal[cut.min(journal.len() - 1)] == b'\n';
-        let lines = lines + usize::from(is_whole && starts[lines] != cut);
-        assert_eq!(recovery.records, lines.saturating_sub(1) as u64, "{cut}");
-        let kept = if is_whole { cut } else { starts[lines] };
+        let kept = starts[lines];
         assert_eq!(recovery.bytes, kept as u64, "{cut}");
-        assert_eq!(recovery.torn_bytes, (cut - kept) as u64, "{cut}");
+        let dropped = (cut > kept).then_some(Dropped {
+            offset: kept as u64,
+            bytes: (cut - kept) as u64,
+            has_hole: false,
+        });
+        assert_eq!(recovery.dropped, dropped, "{cut}");
         let count = requests_in(&journal, lines);
+        assert_eq!(recovery.requests, count as u64, "{cut}");
         assert!(states_equal(&journal[..cut], &REQUESTS[..count]), "{cut}");
     }
 }
@@ -116,13 +129,9 @@ fn a_journal_cut_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
 #[test]
 fn a_node_on_a_cut_journal_goes_on_and_can_be_killed_again() {
     let journal = write_journal(false);
-    let starts = line_starts(&journal);
     for cut in 0..=journal.len() {
         let mut node = Restartable::on(journal[..cut].to_vec());
-        let lines = starts.iter().filter(|start| **start <= cut).count() - 1;
-        let is_whole = cut > HEADER.len() && journal[cut.min(journal.len() - 1)] == b'\n';
-        let lines = lines + usize::from(is_whole && starts[lines] != cut);
-        let count = requests_in(&journal, lines);
+        let count = requests_in(&journal, whole_lines(&journal, cut));
         let mut told = Restartable::new();
         for request in &REQUESTS[..count] {
             told.say(request);
@@ -146,8 +155,8 @@ fn every_flipped_bit_is_found_and_located() {
         for bit in 0..8 * journal.len() {
             let mut flipped = journal.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let line = starts.iter().filter(|start| **start <= bit / 8).count() - 1;
-            let offset = if line == 0 { 0 } else { starts[line] };
+            let line = starts.iter().filter(|start| **start <= bit / 8).count();
+            let offset = starts[line - 1];
             assert_eq!(
                 damage(&flipped),
                 Some((line as u64, offset as u64)),
@@ -160,7 +169,12 @@ fn every_flipped_bit_is_found_and_located() {
 /// A flip in what the kill has torn off may look like any other tear; one in front of it may not.
 #[test]
 fn every_bit_flipped_in_front_of_a_torn_record_is_found() {
-    let journal = write_journal(false);
+    let mut journal = write_journal(false);
+    // Its last request is what is torn.
+    while !is_request(&journal[line_starts(&journal)[line_starts(&journal).len() - 2]..]) {
+        let starts = line_starts(&journal);
+        journal.truncate(starts[starts.len() - 2]);
+    }
     let starts = line_starts(&journal);
     let last = starts[starts.len() - 2];
     for cut in [last + 1, last + 20, journal.len() - 1] {
@@ -223,7 +237,7 @@ fn a_line_that_is_missing_repeated_or_moved_is_found_and_located() {
             .windows(2)
             .map(|line| &journal[line[0]..line[1]])
             .collect();
-        let at = |line: usize| Some((line as u64, starts[line] as u64));
+        let at = |line: usize| Some((line as u64 + 1, starts[line] as u64));
         for line in 1..lines.len() {
             let mut repeated = lines.clone();
             repeated.insert(line, lines[line]);
@@ -263,6 +277,7 @@ fn zeros_behind_the_last_record_are_torn_off() {
         extended.resize(journal.len() + zeros, 0);
         let recovery = recover(&extended[..]).expect("they are no whole record");
         assert_eq!(recovery.bytes, journal.len() as u64);
-        assert_eq!(recovery.torn_bytes, zeros as u64);
+        let dropped = recovery.dropped.expect("they are not read");
+        assert_eq!(dropped.bytes, zeros as u64);
     }
 }

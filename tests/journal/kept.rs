@@ -1,7 +1,7 @@
 //! What a node writes into its journal, what it says about it when it is started again, and what people can do
 //! with it.
 
-use crate::node::{Folder, Node, shell};
+use crate::node::{Folder, Node, shell, shell_command};
 use mapreduce_master::journal::HEADER;
 use std::fs;
 
@@ -19,7 +19,7 @@ fn a_message_on_several_lines_is_recovered_with_the_same_chunk() {
     let submitted = node.ask(JOB);
     let journal = fs::read_to_string(&path).expect("it is text");
     assert!(
-        journal.ends_with(&format!(" {JOB_ON_ONE_LINE}\n")),
+        journal.contains(&format!(" {} {JOB_ON_ONE_LINE}\n", JOB_ON_ONE_LINE.len())),
         "{journal}"
     );
     node.kill();
@@ -77,27 +77,29 @@ fn a_recovery_is_told_in_one_line() {
     let log = Node::start(&path).end();
     assert!(
         log.starts_with("journal: recovered in ")
-            && log.ends_with(" from 2 records; workers: 1, jobs: 1\n"),
+            && log.ends_with(" from 2 requests; workers: 1, jobs: 1\n"),
         "{log}"
     );
     assert_eq!(log.matches('\n').count(), 1, "{log}");
-    // Of the last record all but its last three bytes.
-    fs::write(&path, &journal[..journal.len() - 3]).expect("it is ours");
+    // Of the last request all but its last three bytes.
+    let text = String::from_utf8(journal).expect("it is text");
+    let end = text.find(TASK).expect("it is the last request") + TASK.len();
+    fs::write(&path, &text[..end - 3]).expect("it is ours");
     let log = Node::start(&path).end();
     let lines: Vec<&str> = log.lines().collect();
     let [torn, recovered] = lines[..] else {
         panic!("{log}");
     };
-    let torn_at = journal.len() - TASK.len() - 18;
+    let torn_at = end - TASK.len() - 20;
     assert_eq!(
         torn,
         format!(
             "journal: dropped a torn record, {} bytes at byte {torn_at}",
-            TASK.len() + 15
+            TASK.len() + 17
         )
     );
     assert!(
-        recovered.ends_with(" from 1 records; workers: 0, jobs: 1"),
+        recovered.ends_with(" from 1 requests; workers: 0, jobs: 1"),
         "{log}"
     );
     // The tear is gone, and told once.
@@ -107,7 +109,7 @@ fn a_recovery_is_told_in_one_line() {
 
 #[test]
 fn a_journal_can_be_replayed_by_hand() {
-    const BY_HAND: &str = r#"sed -n 's/^[0-9a-f]\{16\} {/{/p' "$FILE" | "$NODE" --quiet"#;
+    const BY_HAND: &str = r#""$NODE" replay "$FILE""#;
     let folder = Folder::new("by-hand");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -145,18 +147,25 @@ fn a_journal_is_lines_of_text() {
         .strip_prefix(HEADER)
         .expect("the version comes first");
     for line in records.lines() {
-        let (checksum, record) = line.split_once(' ').expect("a checksum comes first");
+        let mut fields = line.splitn(3, ' ');
+        let mut field = || fields.next().expect("a line has three fields");
+        let (checksum, length, record) = (field(), field(), field());
         assert!(
             checksum.len() == 16 && checksum.bytes().all(|digit| digit.is_ascii_hexdigit()),
             "{line}"
         );
+        assert_eq!(length, record.len().to_string(), "{line}");
         assert!(record.starts_with(['{', '!']), "{line}");
     }
     assert!(records.ends_with('\n'));
     let own = |name| {
         records
             .lines()
-            .filter(|line| line[17..].starts_with(name))
+            .filter(|line| {
+                line.splitn(3, ' ')
+                    .nth(2)
+                    .is_some_and(|record| record.starts_with(name))
+            })
             .count()
     };
     assert_eq!(own("!recovered"), 1, "{records}");
@@ -183,3 +192,76 @@ fn msg_ids_go_on_even_if_nothing_with_one_was_a_change() {
         node.kill();
     }
 }
+
+/// A line `!synced` follows what was synced.
+#[test]
+fn what_means_no_more_than_a_heartbeat_is_written_but_not_synced() {
+    let folder = Folder::new("synced");
+    let path = folder.file("journal");
+    let mut node = Node::start(&path);
+    let syncs = || {
+        let journal = fs::read_to_string(&path).expect("it is text");
+        journal.matches(" 7 !synced\n").count()
+    };
+    let ask = |node: &mut Node, request: &str| {
+        let (length, before) = (fs::metadata(&path).expect("it is there").len(), syncs());
+        assert!(!node.ask(request).contains("error"), "{request}");
+        let is_written = fs::metadata(&path).expect("it is there").len() > length;
+        (is_written, syncs() - before)
+    };
+    // The header is synced with the first record, whatever that is.
+    node.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
+    for (request, is_written, synced) in [
+        (
+            r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 2}"#,
+            true,
+            0,
+        ),
+        (
+            r#"{"type": "request_task", "worker_id": "w1", "timestamp": 3}"#,
+            true,
+            0,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 4}"#,
+            true,
+            0,
+        ),
+        (r#"{"type": "check_stragglers", "now": 4}"#, true, 0),
+        (JOB, true, 1),
+        (TASK, true, 1),
+        (
+            r#"{"type": "request_task", "worker_id": "w2", "timestamp": 3}"#,
+            true,
+            0,
+        ),
+        (r#"{"type": "status"}"#, false, 0),
+        (
+            r#"{"type": "complete_task", "worker_id": "w1", "task_id": "m", "attempt": 1, "timestamp": 5, "output": 1}"#,
+            true,
+            1,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 1000}"#,
+            true,
+            1,
+        ),
+        (
+            r#"{"type": "check_failures", "timeout_ms": 100, "now": 1001}"#,
+            true,
+            0,
+        ),
+    ] {
+        assert_eq!(ask(&mut node, request), (is_written, synced), "{request}");
+    }
+    node.kill();
+    // Whatever came, nothing is synced.
+    let mut node = Node::spawn(&mut shell_command(
+        r#"exec "$NODE" --quiet --journal "$FILE" --journal-sync never"#,
+        &path,
+    ));
+    assert_eq!(ask(&mut node, JOB_2), (true, 0));
+    node.kill();
+}
+
+const JOB_2: &str = r#"{"type": "submit_job", "job_id": "j2", "tasks": []}"#;

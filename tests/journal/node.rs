@@ -85,8 +85,35 @@ impl Node {
         reply
     }
 
+    /// Sends a message whose reply has to be of that type.
+    pub fn expect(&mut self, message: &str, kind: &str) {
+        let reply = self.ask(message);
+        if !reply.contains(&format!("\"type\": \"{kind}\"")) {
+            let mut log = String::new();
+            if reply.is_empty()
+                && let Some(stderr) = &mut self.child.stderr
+            {
+                let _ = stderr.read_to_string(&mut log);
+            }
+            let message = &message[..message.len().min(100)];
+            panic!("no {kind} to {message}: {reply}{log}");
+        }
+    }
+
     pub fn ask_all(&mut self, messages: &[&str]) -> Vec<String> {
         messages.iter().map(|message| self.ask(message)).collect()
+    }
+
+    /// Kills the processes that the node has started. Returns whether there were any.
+    pub fn kill_children(&self) -> bool {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let children = children.expect("the node runs, on Linux");
+        for child in children.split_whitespace() {
+            let kill = Command::new("kill").args(["-9", child]).status();
+            kill.expect("there is such a command");
+        }
+        !children.is_empty()
     }
 
     /// Kills the node with SIGKILL. Returns what it had logged.

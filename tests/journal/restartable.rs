@@ -2,15 +2,20 @@
 //!
 //! It does what the node does, but for cutting bytes into messages and for the disk.
 
-use mapreduce_master::journal::{Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::{HEADER, PARTIAL_HEADER, Recorder, recover};
 use mapreduce_master::service::Service;
-use mapreduce_master::wire::{self, Message};
+use mapreduce_master::wire::{self, Effect, Message};
 
 pub struct Restartable {
     service: Service,
     recorder: Recorder,
     /// What stands in the file.
     pub journal: Vec<u8>,
+    /// How much of it would survive a power loss.
+    pub synced_bytes: usize,
+    /// Whether there is nothing to compact.
+    is_new: bool,
     /// The `msg_id` of the latest reply in an envelope.
     latest_msg_id: Option<u64>,
 }
@@ -23,16 +28,19 @@ impl Restartable {
     /// A node that is started on a journal, and cuts a torn record off as the real one does.
     pub fn on(mut journal: Vec<u8>) -> Self {
         let recovery = recover(&journal[..]).expect("the journal is whole");
+        let dropped_bytes = recovery.dropped.map_or(0, |dropped| dropped.bytes);
         assert_eq!(
-            recovery.bytes + recovery.torn_bytes,
+            recovery.bytes + dropped_bytes,
             journal.len() as u64,
             "all of the file is accounted for"
         );
         journal.truncate(usize::try_from(recovery.bytes).expect("it is a length in memory"));
         let mut node = Self {
+            is_new: recovery.is_new(),
             service: recovery.service,
             recorder: recovery.recorder,
             journal,
+            synced_bytes: 0,
             latest_msg_id: None,
         };
         node.write();
@@ -46,11 +54,11 @@ impl Restartable {
         node
     }
 
-    /// Puts a snapshot in the journal's place, as happens when it has grown long. The node goes on running.
+    /// Compacts the journal, as happens when it has grown long, however short it is. The node goes on running.
     pub fn compact(&mut self) {
-        self.recorder = Recorder::snapshot(&mut self.service).expect("the state can be written");
-        self.journal.clear();
-        self.write();
+        if !self.is_new {
+            self.journal = compacted(&self.journal);
+        }
     }
 
     /// The reply to a message, as a line; empty for a message that gets none. Its `msg_id` is checked, and
@@ -61,6 +69,7 @@ impl Restartable {
         if wire::parse(message.as_bytes(), &mut fields).is_ok()
             && let Ok(effect) = self.service.answer(&fields, &mut reply)
         {
+            self.is_new &= effect == Effect::None;
             self.recorder
                 .record(message.as_bytes(), effect, &self.service);
         }
@@ -76,6 +85,11 @@ impl Restartable {
 
     fn write(&mut self) {
         self.journal.append(&mut self.recorder.records);
+        if std::mem::take(&mut self.recorder.must_sync) {
+            self.synced_bytes = self.journal.len();
+            self.recorder.record_sync();
+            self.journal.append(&mut self.recorder.records);
+        }
     }
 }
 
@@ -93,4 +107,14 @@ pub fn without_msg_id(reply: &str) -> (String, Option<u64>) {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let msg_id = rest[..digits].parse().expect("a msg_id is a number");
     (format!("{before}{}", &rest[digits..]), Some(msg_id))
+}
+
+/// A journal after a compaction.
+pub fn compacted(journal: &[u8]) -> Vec<u8> {
+    let mut compacted = Vec::new();
+    compact(journal, &mut compacted, u64::MAX).expect("the journal is whole");
+    let header = &mut compacted[..HEADER.len()];
+    assert_eq!(header, PARTIAL_HEADER.as_bytes());
+    header.copy_from_slice(HEADER.as_bytes());
+    compacted
 }

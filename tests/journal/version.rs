@@ -1,4 +1,4 @@
-//! A journal is a promise to the future: one that was written by version 1 of the format is read as long as the
+//! A journal is a promise to the future: one that was written by version 2 of the format is read as long as the
 //! header says so.
 
 use crate::restartable::Restartable;
@@ -24,8 +24,8 @@ fn write_journal() -> Vec<u8> {
 /// When this fails, the format has changed: the version in the header has to change with it. Only while nobody has a
 /// journal yet may this one be written anew instead, by `UPDATE_GOLDEN=1`.
 #[test]
-fn a_journal_of_version_1_is_recovered() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journal/version_1.journal");
+fn a_journal_of_version_2_is_recovered() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journal/version_2.journal");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, write_journal()).expect("the test's own file can be written");
     }

@@ -211,3 +211,28 @@ fn nesting_of_100_000_levels_harms_nobody() {
         assert_eq!(was_taken_in, was_handed_out);
     }
 }
+
+/// The log shows the beginnings of ids, and that is all that is copied of them.
+#[cfg(target_os = "linux")]
+#[test]
+fn log_of_long_ids_takes_little_memory() {
+    let mut session = Session::start(&[]);
+    let ids = ["a", "b", "c", "d"].map(|letter| letter.repeat(16 * MIB));
+    for id in &ids {
+        session.send(format!(
+            "{{\"type\": \"heartbeat\", \"worker_id\": \"{id}\", \"timestamp\": 0}}\n"
+        ));
+        session.reply();
+    }
+    let peak_kib = session.peak_memory_kib();
+    for _ in 0..2 {
+        session.send("{\"type\": \"check_failures\", \"timeout_ms\": 0, \"now\": 1}\n");
+        session.reply();
+    }
+    let reply_kib = (4 * 16) << 10;
+    let grown_kib = session.peak_memory_kib() - peak_kib;
+    // The reply, as its buffer grows; a copy of each id would take as much again.
+    assert!(grown_kib < 2 * reply_kib + (16 << 10), "{grown_kib} KiB");
+    let ended = session.end();
+    assert!(ended.log.len() < 2000, "{}", ended.log);
+}

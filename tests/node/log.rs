@@ -53,7 +53,9 @@ fn worker_failed_with_its_silence_and_what_was_queued_again() {
         &[
             &["line 2:", "\"w1\"", "joined"],
             &["line 3:", "\"w2\"", "joined"],
-            &["line 4:", "\"w1\"", "failed", "99000 ms", "again", "\"t1\""],
+            &[
+                "line 4:", "\"w1\"", "failed", "99000 ms", "requeued", "\"t1\"",
+            ],
         ],
     );
 }
@@ -107,7 +109,7 @@ fn worker_removed_with_what_was_queued_again() {
         &[JOB, W1_REQUESTS, remove],
         &[
             &["line 2:", "joined"],
-            &["line 3:", "\"w1\"", "left", "again", "\"t1\""],
+            &["line 3:", "\"w1\"", "removed", "requeued", "\"t1\""],
         ],
     );
 }
@@ -130,8 +132,8 @@ fn worker_joins_by_a_reassignment() {
         &[JOB, W1_REQUESTS, REASSIGN],
         &[
             &["line 2:", "\"w1\"", "joined"],
-            &["line 3:", "\"w2\"", "joined"],
             &["line 3:", "reassigned", "\"w1\"", "\"w2\"", "\"t1\""],
+            &["line 3:", "\"w2\"", "joined"],
         ],
     );
 }
@@ -161,7 +163,7 @@ fn task_failed_and_queued_again_until_the_job_fails() {
                 "failed",
                 "\"w1\"",
                 "no\\nspace",
-                "again",
+                "requeued",
                 "\"t1\"",
             ],
             &[
@@ -207,6 +209,20 @@ fn request_answered_with_an_error_is_no_event() {
         ],
         &[&["line 1:", "\"w1\"", "joined"]],
     );
+}
+
+#[test]
+fn init_with_another_name_is_refused_and_logged() {
+    let init = |name| format!(r#"{{"type": "init", "node_id": "{name}"}}"#);
+    for options in [&[][..], &["--quiet"]] {
+        let ended = run(options, [init("n1"), init("n1"), init("n2")].join("\n"));
+        assert_eq!(ended.log().len(), 1, "{}", ended.log);
+        assert!(
+            ended.log.starts_with("line 3: init refused"),
+            "{}",
+            ended.log
+        );
+    }
 }
 
 #[test]
@@ -283,4 +299,112 @@ fn each_dropped_message_has_one_line_that_says_where_it_starts() {
             &["line 15:", "dropped", "unfinished"],
         ],
     );
+}
+
+/// The log of input of which nothing is answered.
+fn log_of(input: impl Into<Vec<u8>>) -> Vec<String> {
+    let ended = run(&[], input);
+    assert!(ended.replies().is_empty());
+    ended.log().into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn malformed_line_is_logged_with_the_place_of_the_fault_and_the_sender() {
+    for (input, logged) in [
+        ("hello", "not a JSON object at column 1"),
+        ("  hello", "not a JSON object at column 3"),
+        (
+            r#"{"type" "status"}"#,
+            "malformed JSON object at column 9: expected `:`",
+        ),
+        (
+            r#"  {"type" "status"}"#,
+            "malformed JSON object at column 11: expected `:`",
+        ),
+        (
+            r#"{"type": "status"} x"#,
+            "malformed JSON object at column 20: trailing characters",
+        ),
+        (
+            r#"{"src": "c1", "body": {"msg_id": 7, "type": status}}"#,
+            r#"malformed JSON object at column 45: expected value (src "c1", msg_id 7)"#,
+        ),
+        (
+            r#"{"msg_id": -7, "type": status}"#,
+            "malformed JSON object at column 24: expected value (msg_id -7)",
+        ),
+        (
+            r#"{"src": "c\n\u0031", "type": status}"#,
+            r#"malformed JSON object at column 30: expected value (src "c\n1")"#,
+        ),
+        (
+            r#"{"src": "c1", "body": {"type": "status"#,
+            r#"malformed JSON object: a string is left open at the end of a line at column 38 (src "c1")"#,
+        ),
+        (
+            "{\n  \"msg_id\": 3,\n  \"type\": \"x\" \"y\"\n}",
+            "malformed JSON object at line 3, column 15: expected `,` or `}` (msg_id 3)",
+        ),
+        (
+            "{\n  \"msg_id\": 3,",
+            "unfinished JSON object at line 2, column 14 (msg_id 3)",
+        ),
+    ] {
+        assert_eq!(log_of(input), [format!("line 1: dropped: {logged}")]);
+    }
+    assert_eq!(
+        log_of(b"{\"msg_id\": 1, \"type\": \"\xff\"}\n"),
+        ["line 1: dropped: malformed JSON object at column 24: invalid UTF-8 (msg_id 1)"]
+    );
+}
+
+#[test]
+fn message_that_is_a_reply_is_logged_with_its_sender() {
+    for body in [
+        r#"{"type": "status", "in_reply_to": 2, "msg_id": 7}"#,
+        r#"{"type": "error", "msg_id": 7}"#,
+        r#"{"type": "\u0065rror", "msg_id": 7, "code": 12}"#,
+    ] {
+        let reason = "it is a reply itself, and replies are not answered";
+        assert_eq!(
+            log_of(format!(r#"{{"src": "n2", "body": {body}}}"#)),
+            [format!(r#"line 1: dropped: {reason} (src "n2", msg_id 7)"#)]
+        );
+    }
+}
+
+#[test]
+fn log_of_a_run_of_dropped_lines_grows_with_its_logarithm() {
+    let log = log_of("x\n{}}\n".repeat(60_000));
+    assert_eq!(log.len(), 100 + 4, "{log:#?}");
+    assert_eq!(
+        log[99],
+        "line 100: dropped: malformed JSON object at column 3: trailing characters"
+    );
+    assert_eq!(
+        log[100..],
+        [
+            "lines 101 to 1000: dropped: 900 more",
+            "lines 1001 to 10000: dropped: 9000 more",
+            "lines 10001 to 100000: dropped: 90000 more",
+            "lines 100001 to 120000: dropped: 20000 more",
+        ]
+    );
+}
+
+#[test]
+fn run_of_dropped_lines_ends_with_the_next_answer() {
+    let input = "x\n".repeat(102) + W1 + "\n" + &"x\n".repeat(101) + W1;
+    let ended = run(&["--quiet"], input);
+    let log = ended.log();
+    assert_eq!(log.len(), 202, "{log:#?}");
+    assert_eq!(log[100], "lines 101 to 102: dropped: 2 more");
+    assert_eq!(log[101], "line 104: dropped: not a JSON object at column 1");
+    assert_eq!(log[201], "line 204: dropped: one more");
+}
+
+#[test]
+fn ten_megabytes_of_garbage_leave_a_log_of_a_few_kilobytes() {
+    let ended = run(&["--quiet"], "x\n".repeat(5_000_000));
+    assert!(ended.log.len() < 8000, "{}", ended.log);
 }

@@ -172,6 +172,13 @@ impl Session {
     }
 }
 
+/// A path for a file of that name, where there is none.
+pub fn unused_path(name: &str) -> String {
+    let path = format!("{}/node-{name}", env!("CARGO_TARGET_TMPDIR"));
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
 /// A heartbeat of worker w1, a line.
 pub fn heartbeat(msg_id: u64) -> String {
     format!(

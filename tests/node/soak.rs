@@ -1,12 +1,16 @@
 //! Garbage in, sense out: whatever bytes come, the node answers in JSON, goes on, and ends well. Every run is drawn from a
 //! seed, and a failure names it.
 
+// Of the conversations, only their inputs matter here.
+#[allow(dead_code)]
+#[path = "../golden/case.rs"]
+mod case;
+
 use crate::process::{heartbeat, heartbeat_ok, run};
+use case::Case;
 use mapreduce_master::node;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 
 const LAST_MSG_ID: u64 = 4_242_424_242;
 
@@ -33,19 +37,8 @@ impl Random {
 
 /// The inputs of the golden conversations, every one of them: nothing is nearer to what the node is made for.
 fn conversations() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut inputs = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).expect("the golden folder is there") {
-        let path = entry.expect("the golden folder can be read").path();
-        if path.to_string_lossy().ends_with(".in.jsonl") {
-            let input = std::fs::read(&path).expect("a golden input can be read");
-            inputs.insert(path, input);
-        }
-    }
-    inputs
-        .into_values()
-        .filter(|input| !input.is_empty())
-        .collect()
+    let inputs = Case::all().into_iter().map(|case| case.input());
+    inputs.filter(|input| !input.is_empty()).collect()
 }
 
 /// Bytes of which some kinds are more likely to lead somewhere than others.

@@ -5,6 +5,7 @@ use super::monitor::Monitor;
 use super::network::{Actor, Event, Network};
 use super::options::{CALAMITY_MS, LONGEST_DELAY_MS, Options};
 use super::random::Random;
+use super::snapshot::TaskState;
 use super::submitter::Submitter;
 use super::witness::{Input, Violation, Witness};
 use super::work::{Defect, Job};
@@ -107,14 +108,6 @@ impl Cluster {
         self.network.heal();
         let now_ms = self.network.now_ms;
         for (number, worker) in self.workers.iter_mut().enumerate() {
-            // Nobody but an operator can tell that a worker is gone whose clock showed the end of time.
-            if worker.clock.stuck_at.is_some() {
-                let body = Body::new("remove_worker").text("worker_id", &worker.name);
-                self.network.plan(
-                    LONGEST_DELAY_MS,
-                    Event::Request(Actor::Submitter, body.line(None, None)),
-                );
-            }
             if number < self.options.survivors {
                 worker.heal(now_ms, &self.options);
             } else {
@@ -147,7 +140,7 @@ impl Cluster {
             }
             if self.network.now_ms > deadline_ms || self.witness.transcript.len() > last_message {
                 return Err(Violation {
-                    law: "every_job_ends_while_one_worker_is_left",
+                    law: self.broken_liveness(),
                     what: format!("{unfinished:?} should have ended long ago"),
                 });
             }
@@ -156,6 +149,22 @@ impl Cluster {
                 progress = self.progress();
                 deadline_ms = self.network.now_ms + patience_ms;
             }
+        }
+    }
+
+    /// What it is that goes on for ever.
+    fn broken_liveness(&self) -> &'static str {
+        let tasks = self.witness.seen().tasks.values();
+        let is_gone = |name: &String| {
+            let is_this = |worker: &&Worker| worker.name == *name && worker.state != State::Gone;
+            !self.workers.iter().any(|worker| is_this(&worker))
+        };
+        if tasks.clone().any(|task| task.workers.iter().any(is_gone)) {
+            "a_clock_gone_wrong_hides_no_failure"
+        } else if tasks.clone().any(|task| task.state == TaskState::Idle) {
+            "no_task_waits_for_ever"
+        } else {
+            "every_job_ends_while_one_worker_is_left"
         }
     }
 
@@ -176,13 +185,20 @@ impl Cluster {
 
     /// How long nothing may happen, at most, while a job is unfinished. First, the last message of before arrives, and
     /// the workers that are gone are found out: the last that was heard of them was ahead of the time by so much, then
-    /// comes the timeout, then a check. From then on a survivor asks for a task and runs it; or the task takes it
+    /// comes the timeout, then a check. Where all are excluded from a job, it takes `avoid_ms` until they are not; the
+    /// same where nobody but a worker with a history could take a task. From then on a survivor asks for a task and runs it; or the task takes it
     /// down, and that has to be found out too.
     fn patience_ms(&self) -> i64 {
         let options = &self.options;
         let found_out_ms = 2 * (options.timeout_ms + options.check_ms);
         let run_ms = longest_run_ms(options) + 4 * options.pace_ms + options.down_ms;
-        LONGEST_DELAY_MS + self.witness.ahead_ms(self.network.now_ms) + found_out_ms + run_ms
+        let avoid_ms = self.submitter.jobs.iter().map(|job| job.avoid_ms).max();
+        let avoid_ms = 2 * avoid_ms.unwrap_or(0).max(60_000);
+        LONGEST_DELAY_MS
+            + avoid_ms
+            + self.witness.ahead_ms(self.network.now_ms)
+            + found_out_ms
+            + run_ms
     }
 
     fn compare_outputs(&self) -> Result<(), Violation> {
@@ -343,6 +359,21 @@ impl Cluster {
         let is_up = worker.state == State::Up;
         if random.per_mille(options.clock_jump) {
             worker.clock.skew_ms += random.between(-500, 500);
+        }
+        if random.per_mille(options.long_clock_jump) {
+            let shown = worker.clock.skew_ms;
+            worker.clock.skew_ms = random.years_from(shown);
+        }
+        if random.per_mille(options.endless_run) {
+            worker.get_stuck();
+        }
+        if is_up && random.per_mille(options.quick_restart) {
+            worker.restart_quickly(&mut Moment {
+                now_ms,
+                options,
+                random,
+                world,
+            });
         }
         if random.per_mille(options.partition) {
             let for_ms = random.heavy_tail(200);

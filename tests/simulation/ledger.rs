@@ -1,8 +1,13 @@
 //! What an observer remembers of a conversation with the master: who said what, who was given what, and in which
 //! order. It takes the master's word for what became of a task; whether that was right is for the laws to say.
 
-use super::snapshot::{Snapshot, TaskState, TaskView, texts};
+mod checks;
+mod learning;
+mod names;
+
+use super::snapshot::{Snapshot, TaskView};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub struct Ledger {
@@ -15,19 +20,48 @@ pub struct Ledger {
     pub line: Vec<String>,
     /// The stragglers whose backup waits, first detected first.
     pub backups: Vec<String>,
+    /// Every attempt that was ever handed out, by the id of the task and its number: to whom, and for which job.
+    pub handed_out: BTreeMap<(String, i64), (String, usize)>,
     /// Attempts of tasks that were removed with their jobs.
     pub attempts_removed: i64,
     pub ever_a_job: bool,
+    highest_removed_attempt: i64,
+    last_check_failures: LastCheck,
+    last_check_stragglers: LastCheck,
     assignments: usize,
+    serials: usize,
+}
+
+/// What decides whether a check is old.
+#[derive(Clone, Copy, Default)]
+enum LastCheck {
+    #[default]
+    None,
+    At(i64),
+    BeforeRecovery,
+}
+
+impl LastCheck {
+    fn makes_old(self, now: i64) -> bool {
+        match self {
+            Self::None => false,
+            Self::At(last) => now <= last,
+            Self::BeforeRecovery => true,
+        }
+    }
 }
 
 pub struct Worker {
     pub id: String,
-    /// Nothing if it was not heard since the master was started.
+    /// Nothing if it was never heard from, or that was forgotten, and no check has timed it since.
     pub last_heartbeat: Option<i64>,
-    /// The latest that was heard of it before that.
-    pub heard_before: Option<i64>,
+    /// No check reports it before a check has timed it.
+    pub untimed: bool,
     pub failed: bool,
+    heard_since_recovery: bool,
+    /// Whether it has asked for a task since it last failed by a check.
+    pub has_asked: bool,
+    incarnation: Option<i64>,
 }
 
 pub struct Job {
@@ -37,6 +71,10 @@ pub struct Job {
     pub max_failures: i64,
     pub max_losses: i64,
     pub max_skipped: i64,
+    /// Who failed an attempt of it, and has not completed one since.
+    pub failed_by: BTreeSet<String>,
+    /// The optional fields about placement and time-outs, as submitted.
+    others: [Value; 3],
     /// The tasks as submitted.
     tasks: Value,
 }
@@ -44,11 +82,19 @@ pub struct Job {
 pub struct Task {
     pub id: String,
     pub job_id: String,
+    /// How many tasks there were before it, those removed included.
+    pub serial: usize,
     /// Nothing for a reduce.
     pub chunk: Option<Value>,
     pub partition: usize,
-    /// Attempt `n` is at `n - 1`.
+    /// The number of its first attempt.
+    pub first_number: i64,
+    /// In the order of their numbers.
     pub attempts: Vec<Attempt>,
+    /// On whom an attempt of it came to a bad end, or its output was lost.
+    pub history: BTreeSet<String>,
+    /// On whom it has failed or timed out.
+    pub failed_on: BTreeSet<String>,
     /// The `timestamp` of the last result that was accepted.
     pub completed_at: i64,
 }
@@ -57,6 +103,11 @@ pub struct Attempt {
     pub worker: String,
     pub fetched: bool,
     pub fetched_at: Option<i64>,
+    /// From when on `check_stragglers` takes it to run.
+    pub runs_from: Option<i64>,
+    fetched_since_recovery: bool,
+    reported: bool,
+    pub timed_out: bool,
     /// Its place among all assignments.
     pub assigned: usize,
 }
@@ -78,8 +129,7 @@ impl Task {
 
     /// The live attempt on that worker: the last one it was given, since it has one at most.
     pub fn last_given_to(&self, worker: &str) -> Option<(i64, &Attempt)> {
-        (1..)
-            .zip(&self.attempts)
+        self.numbered()
             .filter(|(_, attempt)| attempt.worker == worker)
             .last()
     }
@@ -94,10 +144,26 @@ impl Task {
         !self.is_map() && is_closed()
     }
 
-    pub fn was_given(&self, number: i64, worker: &str) -> bool {
-        (1..)
-            .zip(&self.attempts)
-            .any(|(given, attempt)| given == number && attempt.worker == worker)
+    pub fn numbered(&self) -> impl Iterator<Item = (i64, &Attempt)> {
+        (self.first_number..).zip(&self.attempts)
+    }
+
+    /// The number that its next attempt has.
+    pub fn next_number(&self) -> i64 {
+        self.first_number + i64::try_from(self.attempts.len()).unwrap_or(i64::MAX)
+    }
+
+    /// The attempts that this worker was given, without those that nobody ever heard of: they have ended before they
+    /// were fetched, and there is a newer one.
+    pub fn given_to(&self, worker: &str, seen: &TaskView) -> impl Iterator<Item = (i64, &Attempt)> {
+        let last = self.last_given_to(worker).map(|(number, _)| number);
+        let is_live = seen.workers.iter().any(|holder| holder == worker);
+        let newest = self.next_number() - 1;
+        self.numbered().filter(move |(number, attempt)| {
+            let is_this_live = is_live && last == Some(*number);
+            let was_heard_of = attempt.fetched || attempt.reported;
+            attempt.worker == worker && (was_heard_of || is_this_live || *number == newest)
+        })
     }
 }
 
@@ -111,6 +177,9 @@ impl Job {
             max_failures: number("max_failures", 4),
             max_losses: number("max_losses", 16),
             max_skipped: number("max_skipped", 0),
+            failed_by: BTreeSet::new(),
+            others: ["max_worker_failures", "avoid_ms", "task_timeout_ms"]
+                .map(|name| request[name].clone()),
             tasks: request["tasks"].clone(),
         }
     }
@@ -132,6 +201,7 @@ impl Job {
                 job.max_failures,
                 job.max_losses,
                 job.max_skipped,
+                job.others.clone(),
             )
         };
         let tasks = |job: &Self| {
@@ -161,252 +231,34 @@ impl Ledger {
         self.tasks.iter().filter(move |task| task.job_id == job_id)
     }
 
-    /// The master was killed, and started again from its journal.
-    pub fn recover(&mut self) {
-        for worker in &mut self.workers {
-            worker.heard_before = worker.heard_before.max(worker.last_heartbeat.take());
-        }
+    /// Since when an attempt runs that this check of stragglers sees. Nothing: it starts now, or is not known.
+    pub fn runs_from(&self, attempt: &Attempt, now: i64) -> Option<i64> {
+        let is_old = self.last_check_stragglers.makes_old(now);
+        let from = attempt.runs_from?;
+        Some(if is_old { from } else { from.min(now) })
     }
 
-    /// Learns which jobs and tasks there are from now on: what it takes to look at them.
-    pub fn learn_names(&mut self, request: &Value, reply: &Value) {
-        match request["type"].as_str() {
-            Some("submit_job") if reply["type"] == "job_submitted" => self.learn_job(request),
-            Some("remove_job") if reply["type"] == "job_removed" => {
-                let id = text(request, "job_id");
-                let removed = self.tasks_of(&id).map(|task| task.attempts.len());
-                self.attempts_removed += i64::try_from(removed.sum::<usize>()).unwrap_or(i64::MAX);
-                self.jobs.retain(|job| job.id != id);
-                self.tasks.retain(|task| task.job_id != id);
-            }
-            Some("reassign") if reply["type"] == "reassigned" => {
-                for task in request["tasks"].as_array().into_iter().flatten() {
-                    if self.task(&text(task, "id")).is_none() {
-                        self.take_in(task, &text(request, "failed_worker"));
-                    }
-                }
-            }
-            _ => {}
-        }
+    /// Whether somebody else is there to whom a task could go.
+    pub fn has_another_healthy(&self, id: &str) -> bool {
+        let mut others = self.workers.iter().filter(|worker| worker.id != id);
+        others.any(|worker| !worker.failed)
     }
 
-    fn learn_job(&mut self, request: &Value) {
-        let job = Job::read(request);
-        if self.job(&job.id).is_some() {
-            return;
-        }
-        let maps = job.tasks.as_array().into_iter().flatten();
-        let maps = maps.map(|task| (text(task, "id"), Some(task["chunk"].clone()), 0));
-        let reduces = (0..job.partitions).map(|n| (format!("{}-reduce-{n}", job.id), None, n));
-        for (id, chunk, partition) in maps.chain(reduces) {
-            let job_id = job.id.clone();
-            self.tasks.push(Task {
-                id,
-                job_id,
-                chunk,
-                partition,
-                attempts: vec![],
-                completed_at: 0,
-            });
-        }
-        self.jobs.push(job);
-        self.ever_a_job = true;
-    }
-
-    fn take_in(&mut self, task: &Value, failed_worker: &str) {
-        if self.job("").is_none() {
-            self.jobs.push(Job::of_tasks_taken_in());
-        }
-        self.ever_a_job = true;
-        self.tasks.push(Task {
-            id: text(task, "id"),
-            job_id: String::new(),
-            chunk: Some(task["chunk"].clone()),
-            partition: 0,
-            attempts: vec![],
-            completed_at: 0,
-        });
-        let id = text(task, "id");
-        self.assign(&id, failed_worker, None);
-        if let Some(first) = self
-            .tasks
-            .last_mut()
-            .and_then(|task| task.attempts.first_mut())
-        {
-            first.fetched = true;
-        }
-    }
-
-    fn assign(&mut self, id: &str, worker: &str, fetched_at: Option<i64>) {
-        self.assignments += 1;
-        let attempt = Attempt {
-            worker: worker.to_owned(),
-            fetched: fetched_at.is_some(),
-            fetched_at,
-            assigned: self.assignments,
-        };
-        if let Some(task) = self.tasks.iter_mut().find(|task| task.id == id) {
-            task.attempts.push(attempt);
-        }
-    }
-
-    /// Learns what a message has changed.
-    pub fn learn(&mut self, request: &Value, reply: &Value, before: &Snapshot, after: &Snapshot) {
-        if reply["type"] == "error" {
-            return;
-        }
-        match request["type"].as_str().unwrap_or_default() {
-            "heartbeat" | "fail_task" => self.hear(request),
-            "request_task" => {
-                self.hear(request);
-                self.learn_assignment(
-                    &text(request, "worker_id"),
-                    &request["timestamp"],
-                    &reply["task"],
-                );
-            }
-            "complete_task" => {
-                self.hear(request);
-                let was_unfinished = seen(before, &text(request, "task_id"))
-                    .is_some_and(|task| task.state.is_unfinished());
-                if was_unfinished && let Some(task) = self.task_mut(&text(request, "task_id")) {
-                    task.completed_at = request["timestamp"].as_i64().unwrap_or_default();
-                }
-            }
-            "check_failures" => {
-                let failed = texts(&reply["failed_workers"]).unwrap_or_default();
-                for worker in &mut self.workers {
-                    worker.last_heartbeat = worker
-                        .last_heartbeat
-                        .or(worker.heard_before.max(request["now"].as_i64()));
-                    worker.failed |= failed.contains(&worker.id);
-                }
-            }
-            "remove_worker" => self
-                .workers
-                .retain(|worker| worker.id != request["worker_id"]),
-            "reassign" => self.learn_reassignment(request, reply, after),
-            "check_stragglers" => {
-                for straggler in texts(&reply["tasks"]).unwrap_or_default() {
-                    if !self.backups.contains(&straggler) {
-                        self.backups.push(straggler);
-                    }
-                }
-            }
-            _ => {}
-        }
-        self.learn_lines(request, before, after);
-    }
-
-    fn hear(&mut self, request: &Value) {
-        let id = text(request, "worker_id");
-        let timestamp = request["timestamp"].as_i64();
-        match self.workers.iter_mut().find(|worker| worker.id == id) {
-            Some(worker) => {
-                worker.last_heartbeat = worker
-                    .last_heartbeat
-                    .max(worker.heard_before)
-                    .max(timestamp);
-                worker.failed = false;
-            }
-            None => self.workers.push(Worker {
-                id,
-                last_heartbeat: timestamp,
-                heard_before: None,
-                failed: false,
-            }),
-        }
-    }
-
-    fn learn_assignment(&mut self, worker: &str, timestamp: &Value, handed: &Value) {
-        let (Some(id), timestamp) = (handed["id"].as_str(), timestamp.as_i64()) else {
-            return;
-        };
-        let number = handed["attempt"].as_i64();
-        let Some(task) = self.task_mut(id) else {
-            return;
-        };
-        let known = (1..)
-            .zip(&mut task.attempts)
-            .find(|(known, _)| Some(*known) == number);
-        match known {
-            Some((_, attempt)) if attempt.fetched => {}
-            Some((_, attempt)) => (attempt.fetched, attempt.fetched_at) = (true, timestamp),
-            None => self.assign(id, worker, timestamp),
-        }
-    }
-
-    fn learn_reassignment(&mut self, request: &Value, reply: &Value, after: &Snapshot) {
-        let healthy = text(request, "healthy_worker");
-        for id in texts(&reply["reassigned_tasks"]).unwrap_or_default() {
-            let known = self.task(&id).map_or(0, |task| task.attempts.len());
-            if seen(after, &id).is_some_and(|task| task.attempts > known) {
-                self.assign(&id, &healthy, None);
-                if self.worker(&healthy).is_none() {
-                    self.workers.push(Worker {
-                        id: healthy.clone(),
-                        last_heartbeat: None,
-                        heard_before: None,
-                        failed: false,
-                    });
-                }
-            }
-        }
-    }
-
-    /// Learns who waits now. Who came together, came in the order in which it was lost: worker by worker, attempts
-    /// before outputs, in task order; or, where inputs were lost, as they were listed, and the reduce last.
-    fn learn_lines(&mut self, request: &Value, before: &Snapshot, after: &Snapshot) {
-        let waits = |id: &str| {
-            seen(after, id).is_some_and(|task| task.state == TaskState::Idle && task.attempts > 0)
-        };
-        self.line.retain(|id| waits(id));
-        let mut came: Vec<(usize, bool, &str)> = vec![];
-        for task in self
-            .tasks
-            .iter()
-            .filter(|task| waits(&task.id) && !self.line.contains(&task.id))
-        {
-            let place_of =
-                |worker: &String| self.workers.iter().position(|known| known.id == *worker);
-            let listed = request["lost_inputs"].as_array();
-            let listed = listed
-                .and_then(|listed| listed.iter().position(|input| input["task_id"] == *task.id));
-            came.push(match seen(before, &task.id) {
-                _ if request["type"] == "fail_task" => {
-                    (listed.unwrap_or(usize::MAX), false, &task.id)
-                }
-                Some(TaskView {
-                    winner: Some((worker, _)),
-                    ..
-                }) => (place_of(worker).unwrap_or_default(), true, &task.id),
-                Some(was) => (
-                    was.workers
-                        .iter()
-                        .filter_map(place_of)
-                        .max()
-                        .unwrap_or_default(),
-                    false,
-                    &task.id,
-                ),
-                None => (0, false, &task.id),
-            });
-        }
-        // A stable sort: what ties is in task order already.
-        came.sort_by_key(|&(place, is_output, _)| (place, is_output));
-        let came: Vec<String> = came.into_iter().map(|(.., id)| id.to_owned()).collect();
-        self.line.extend(came);
-
-        self.backups.retain(|id| {
-            let attempts = |seen: Option<&TaskView>| seen.map(|task| task.attempts);
-            let (was, is) = (seen(before, id), seen(after, id));
-            is.is_some_and(|task| task.state == TaskState::Running) && attempts(was) == attempts(is)
-        });
+    /// Whether this message says that its worker was started again.
+    pub fn is_restart(&self, request: &Value) -> bool {
+        let known = self.worker(&text(request, "worker_id"));
+        let known = known.and_then(|worker| worker.incarnation);
+        known.is_some() && request["incarnation"].as_i64() > known
     }
 
     fn task_mut(&mut self, id: &str) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.id == id)
     }
+}
+
+/// Without an overflow.
+pub fn difference(later: i64, earlier: i64) -> i128 {
+    i128::from(later) - i128::from(earlier)
 }
 
 /// What was seen of a task.

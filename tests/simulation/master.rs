@@ -2,13 +2,24 @@
 //!
 //! It writes a journal, kept in memory here. When it is killed, nothing but that is left of it.
 
-use mapreduce_master::journal::{Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::recover;
 use mapreduce_master::node::Node;
+use mapreduce_master::service::Service;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[derive(Deserialize)]
+struct SnapshotOk {
+    state: Box<RawValue>,
+}
 
 pub struct Master {
     node: Node,
     journal: Vec<u8>,
+    /// How long the journal of a new master is.
+    new_length: usize,
 }
 
 impl Master {
@@ -20,11 +31,19 @@ impl Master {
             .ok()?;
         let whole = usize::try_from(recovery.bytes).ok()?;
         let node = Node::recovered(recovery, true);
-        let mut master = Self { node, journal };
+        let is_new = journal.is_empty();
+        let mut master = Self {
+            node,
+            journal,
+            new_length: 0,
+        };
         // The record that was torn when the master was killed.
         master.journal.truncate(whole);
         let records = master.take_records();
         master.journal.extend(records);
+        if is_new {
+            master.new_length = master.journal.len();
+        }
         Some(master)
     }
 
@@ -59,16 +78,37 @@ impl Master {
         Some(())
     }
 
-    /// Is killed and started again, from a snapshot of what the journal says if it `compacts`.
+    /// Whether nothing is left of it when it is killed, so that it starts as a new one.
+    pub fn has_empty_journal(&self) -> bool {
+        self.journal.len() == self.new_length
+    }
+
+    /// Is killed and started again, on a compacted journal if it `compacts`.
     pub fn restart(&mut self, compacts: bool) -> Option<()> {
-        *self = Self::start(std::mem::take(&mut self.journal))?;
-        if compacts {
-            let mut recovery = recover(&self.journal[..]).ok()?;
-            let snapshot = catch_unwind(AssertUnwindSafe(|| {
-                Recorder::snapshot(&mut recovery.service)
-            }));
-            *self = Self::start(snapshot.ok()?.ok()?.records)?;
+        let (journal, new_length) = (std::mem::take(&mut self.journal), self.new_length);
+        *self = Self::start(journal)?;
+        if self.journal.len() == new_length {
+            // There is nothing to compact.
+            self.new_length = new_length;
+        } else if compacts {
+            let mut compacted = Vec::new();
+            let journal = &self.journal[..];
+            catch_unwind(AssertUnwindSafe(|| {
+                compact(journal, &mut compacted, u64::MAX)
+            }))
+            .ok()?
+            .ok()?;
+            *self = Self::start(compacted)?;
         }
+        Some(())
+    }
+
+    /// Is replaced by a node that is started from its snapshot, and keeps no journal.
+    pub fn restore(&mut self) -> Option<()> {
+        let reply = self.answer(b"{\"type\": \"snapshot\"}\n")?.pop()?;
+        let snapshot: SnapshotOk = serde_json::from_str(&reply).ok()?;
+        let service = catch_unwind(|| Service::restore(snapshot.state.get()));
+        self.node = Node::with(service.ok()?.ok()?, true);
         Some(())
     }
 

@@ -11,6 +11,16 @@ impl Body {
         Self(format!("{{\"type\": {kind:?}"))
     }
 
+    /// What [`fields`](Self::fields) returned.
+    pub fn from_fields(fields: String) -> Self {
+        Self(fields)
+    }
+
+    /// Its fields as text, the object not closed yet.
+    pub fn fields(&self) -> &str {
+        &self.0
+    }
+
     /// A field whose value is JSON already: a number, a chunk, an output.
     #[must_use]
     pub fn json(mut self, name: &str, value: impl Display) -> Self {

@@ -46,10 +46,20 @@ impl Monitor {
         options: &Options,
         random: &mut Random,
     ) -> Vec<Body> {
-        let now = self.clock.show(now_ms, options.epoch_ms);
+        let mut now = self.clock.show(now_ms, options.epoch_ms);
+        if random.per_mille(options.long_clock_jump) {
+            now = random.years_from(now);
+        }
         let check = Body::new("check_failures")
             .json("timeout_ms", self.timeout_ms)
             .json("now", now);
+        let mut check = check;
+        if random.per_mille(options.max_failed) {
+            check = check.json("max_failed", random.between(0, 2));
+        }
+        if random.per_mille(options.remove_after) {
+            check = check.json("remove_after_ms", 2 * self.timeout_ms);
+        }
         let mut said = vec![check.clone()];
         if random.per_mille(100) {
             said.push(check);

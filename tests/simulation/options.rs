@@ -42,6 +42,12 @@ pub struct Options {
     pub says_running: u32,
     pub failing_tasks: u32,
     pub poison_tasks: u32,
+    /// Workers that fail all they touch.
+    pub bad_workers: u32,
+    /// Workers that cannot fetch what others have on their disks.
+    pub cut_off_from_others: u32,
+    /// Whether workers say in `incarnation` when they started.
+    pub says_incarnation: u32,
     /// Inputs that a reduce believes to be unreachable though they are there.
     pub lost_inputs: u32,
 
@@ -51,6 +57,12 @@ pub struct Options {
     pub leave: u32,
     pub partition: u32,
     pub clock_jump: u32,
+    /// Clocks that jump by years, of workers and monitors.
+    pub long_clock_jump: u32,
+    /// Runs that never end, on workers whose hearts beat on.
+    pub endless_run: u32,
+    /// Workers that are started again at once, under their names.
+    pub quick_restart: u32,
     /// The master itself, which comes back from its journal.
     pub master_crash: u32,
     /// Whether a worker that crashed comes back with its outputs, and under its old name.
@@ -61,6 +73,10 @@ pub struct Options {
     pub monitors: usize,
     pub timeout_ms: i64,
     pub check_ms: i64,
+    /// Checks that must not fail many workers at once.
+    pub max_failed: u32,
+    /// Checks that forget who has been silent for long.
+    pub remove_after: u32,
     pub reassign: u32,
     pub reassign_named: u32,
     /// Tasks in a `reassign` that the master has never heard of.
@@ -121,12 +137,18 @@ impl Options {
             says_running: *r.pick(&[0, 500, 1000, 1000]),
             failing_tasks: *r.pick(&[0, 0, 100, 400]),
             poison_tasks: *r.pick(&[0, 0, 0, 100]),
+            bad_workers: *r.pick(&[0, 0, 0, 200, 500]),
+            cut_off_from_others: *r.pick(&[0, 0, 0, 200]),
+            says_incarnation: *r.pick(&[0, 0, 500, 1000]),
             lost_inputs: *r.pick(&[0, 0, 100, 400]),
             crash: *r.pick(&[0, 0, 50, 200]),
             hang: *r.pick(&[0, 0, 50, 200]),
             leave: *r.pick(&[0, 0, 10, 100]),
             partition: *r.pick(&[0, 0, 50, 200]),
             clock_jump: *r.pick(&[0, 0, 0, 100]),
+            long_clock_jump: *r.pick(&[0, 0, 0, 50]),
+            endless_run: *r.pick(&[0, 0, 50, 200]),
+            quick_restart: *r.pick(&[0, 0, 50, 200]),
             master_crash: *r.pick(&[0, 0, 0, 30, 200]),
             keeps_outputs: *r.pick(&[0, 500, 1000]),
             keeps_name: *r.pick(&[0, 500, 1000]),
@@ -134,6 +156,8 @@ impl Options {
             monitors: *r.pick(&[0, 1, 1, 1, 2]),
             timeout_ms: *r.pick(&[0, 20, 50, 100, 400]),
             check_ms: *r.pick(&[5, 30, 100, 800]),
+            max_failed: *r.pick(&[0, 0, 300]),
+            remove_after: *r.pick(&[0, 0, 300]),
             reassign: *r.pick(&[0, 0, 300, 1000]),
             reassign_named: *r.pick(&[0, 300, 1000]),
             foreign_tasks: *r.pick(&[0, 0, 500]),
@@ -161,6 +185,10 @@ impl Options {
             leave: 0,
             partition: 0,
             clock_jump: 0,
+            long_clock_jump: 0,
+            endless_run: 0,
+            quick_restart: 0,
+            max_failed: 0,
             master_crash: 0,
             slowness: 1,
             // Whoever is taken down by a poisonous task stays down for as long as it takes to be found out: a

@@ -36,6 +36,13 @@ impl Random {
         self.below(1000) < chance as usize
     }
 
+    /// A time that is years off.
+    pub fn years_from(&mut self, time: i64) -> i64 {
+        let year_ms = 365 * 24 * 3_600_000;
+        let years = self.between(1, 50) * if self.per_mille(500) { 1 } else { -1 };
+        time.saturating_add(years * year_ms)
+    }
+
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len())]
     }

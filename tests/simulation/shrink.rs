@@ -1,61 +1,72 @@
-//! A failing conversation, made as short as it gets: whatever can be left out while the same law is still broken.
+//! Makes a failing conversation as short as it gets: leaves out whatever can be left out while the same law is broken.
 
-use super::witness::{Input, Violation, Witness};
+use super::witness::Input;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::Value;
-
-/// How often a conversation is had again, at most.
-const MOST_TRIES: usize = 10_000;
+use serde_json::value::RawValue;
+use std::fmt;
 
 /// How far apart two messages may be that are left out together.
 const PAIR_DISTANCE: usize = 12;
 
-/// The messages that are enough to break that law, and how they break it.
+/// Has a conversation with a new master. Returns how many messages it took to break a law, and which.
+pub type Have<'a> = dyn FnMut(&[Input]) -> Option<(usize, &'static str)> + 'a;
+
+/// The messages that are enough to break that law, found within so many tries; nothing if the conversation does not
+/// break it when it is had again.
 pub fn shrink(
     conversation: &[Input],
     law: &str,
-    with_oracle: bool,
-) -> Option<(Witness, Violation)> {
+    most_tries: usize,
+    have: &mut Have,
+) -> Option<Vec<Input>> {
     let mut shrinker = Shrinker {
         kept: vec![],
         law,
-        with_oracle,
-        tries: 0,
+        have,
+        tries_left: most_tries,
     };
     if !shrinker.keep(conversation.to_vec()) {
         return None;
     }
-    let mut length = usize::MAX;
-    while shrinker.kept.len() < length {
-        length = shrinker.kept.len();
+    let mut size = usize::MAX;
+    while shrinker.size() < size {
+        size = shrinker.size();
         shrinker.drop_stretches();
         shrinker.drop_tasks();
         shrinker.drop_pairs();
+        shrinker.drop_fields();
     }
-    let (witness, violation) = have(&shrinker.kept, with_oracle);
-    Some((witness, violation?))
+    Some(shrinker.kept)
 }
 
-struct Shrinker<'a> {
+struct Shrinker<'a, 'b> {
     kept: Vec<Input>,
     law: &'a str,
-    with_oracle: bool,
-    tries: usize,
+    have: &'a mut Have<'b>,
+    tries_left: usize,
 }
 
-impl Shrinker<'_> {
+impl Shrinker<'_, '_> {
+    /// How much there is to read.
+    fn size(&self) -> usize {
+        self.kept.iter().map(|input| input.to_string().len()).sum()
+    }
+
     /// Keeps a conversation up to the message that breaks the law, if it does.
     fn keep(&mut self, mut conversation: Vec<Input>) -> bool {
-        self.tries += 1;
-        if self.tries > MOST_TRIES {
+        if self.tries_left == 0 {
             return false;
         }
-        let (witness, violation) = have(&conversation, self.with_oracle);
-        let is_broken = violation.is_some_and(|violation| violation.law == self.law);
-        if is_broken {
-            conversation.truncate(witness.transcript.len());
-            self.kept = conversation;
+        self.tries_left -= 1;
+        match (self.have)(&conversation) {
+            Some((length, law)) if law == self.law => {
+                conversation.truncate(length);
+                self.kept = conversation;
+                true
+            }
+            _ => false,
         }
-        is_broken
     }
 
     /// Leaves out stretches of messages, long ones first, from the end.
@@ -104,6 +115,18 @@ impl Shrinker<'_> {
             self.keep(without);
         }
     }
+
+    /// Leaves fields out of messages.
+    fn drop_fields(&mut self) {
+        for at in 0..self.kept.len() {
+            let mut field = 0;
+            while let Some(Some(shorter)) = self.kept.get(at).map(|it| without_field(it, field)) {
+                let mut conversation = self.kept.clone();
+                conversation[at] = shorter;
+                field += usize::from(!self.keep(conversation));
+            }
+        }
+    }
 }
 
 /// The ids of the tasks that a message submits.
@@ -129,7 +152,7 @@ fn without_task(input: &Input, task: &Value) -> Option<Input> {
     let is_submission = body["tasks"]
         .as_array_mut()
         .map(|tasks| tasks.retain(|each| each["id"] != *task));
-    // Written anew, a message has its fields in another order: only where it must be.
+    // Written again, a message has its fields in another order: only where it must be.
     Some(is_submission.map_or_else(|| input.clone(), |()| Input::Message(message.to_string())))
 }
 
@@ -141,13 +164,40 @@ fn body(message: &mut Value) -> &mut Value {
     }
 }
 
-/// Has a conversation with a new master, up to the first law that is broken.
-fn have(conversation: &[Input], with_oracle: bool) -> (Witness, Option<Violation>) {
-    let mut witness = Witness::new(with_oracle);
-    for input in conversation {
-        if let Err(violation) = witness.say(input.clone()) {
-            return (witness, Some(violation));
-        }
+/// A bare body without its field of that number; nothing if it has fewer.
+fn without_field(input: &Input, number: usize) -> Option<Input> {
+    let Input::Message(line) = input else {
+        return None;
+    };
+    let mut fields = serde_json::Deserializer::from_str(line)
+        .deserialize_map(InOrder)
+        .ok()?;
+    if number >= fields.len() {
+        return None;
     }
-    (witness, None)
+    fields.remove(number);
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{name:?}: {value}"))
+        .collect();
+    Some(Input::Message(format!("{{{}}}", fields.join(", "))))
+}
+
+/// Reads the fields of an object in their order.
+struct InOrder;
+
+impl<'a> Visitor<'a> for InOrder {
+    type Value = Vec<(String, Box<RawValue>)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = vec![];
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(fields)
+    }
 }

@@ -59,11 +59,12 @@ pub struct TaskView {
 #[derive(Debug, PartialEq)]
 pub struct JobView {
     pub state: String,
-    /// Idle, running, completed, skipped.
-    pub maps: [i64; 4],
-    pub reduces: [i64; 4],
+    /// Idle, running, completed, skipped, failed, withdrawn.
+    pub maps: [i64; 6],
+    pub reduces: [i64; 6],
     pub skipped: Vec<String>,
     pub has_error: bool,
+    pub failed_task: Option<String>,
     pub outputs: Option<Vec<Value>>,
 }
 
@@ -96,6 +97,8 @@ impl JobView {
                 count("running")?,
                 count("completed")?,
                 count("skipped")?,
+                count("failed")?,
+                count("withdrawn")?,
             ])
         };
         Some(Self {
@@ -104,6 +107,7 @@ impl JobView {
             reduces: counts("reduce")?,
             skipped: texts(&reply["skipped"]).unwrap_or_default(),
             has_error: reply["error"].is_string(),
+            failed_task: reply["failed_task"].as_str().map(str::to_owned),
             outputs: reply["outputs"].as_array().cloned(),
         })
     }

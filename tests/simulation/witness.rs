@@ -24,6 +24,8 @@ pub enum Input {
     },
     /// The master is killed while it answers: its record is torn, and nobody gets a reply.
     CrashAt(String),
+    /// Another node goes on from a snapshot of the master. That is no recovery.
+    Restore,
 }
 
 impl Input {
@@ -34,6 +36,7 @@ impl Input {
             Self::Crash { compacts: false } => "crash of the master",
             Self::Crash { compacts: true } => "crash of the master, compacted",
             Self::CrashAt(_) => "crash of the master in an answer",
+            Self::Restore => "snapshot restored",
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Input {
                 f.write_str("(the master is killed and started again)")
             }
             Self::Crash { compacts: true } => f.write_str("(the same, from a snapshot)"),
+            Self::Restore => f.write_str("(another node goes on from a snapshot)"),
             Self::CrashAt(line) => write!(f, "(the same, while it answers) {line}"),
         }
     }
@@ -76,6 +80,7 @@ pub struct Witness {
 
 const ONE_REPLY: &str = "every_request_is_answered_once_in_order";
 const ADDRESS: &str = "a_reply_goes_to_whoever_asked";
+pub const RESTORED: &str = "a_restored_node_goes_on_as_the_one_before";
 const NO_PANIC: &str = "the_master_never_panics";
 
 fn broken<T>(law: &'static str, what: impl Into<String>) -> Result<T, Violation> {
@@ -100,6 +105,17 @@ impl Witness {
         }
     }
 
+    /// Has a conversation with a new master, up to the first law that is broken.
+    pub fn have(conversation: &[Input], with_oracle: bool) -> (Self, Option<Violation>) {
+        let mut witness = Self::new(with_oracle);
+        for input in conversation {
+            if let Err(violation) = witness.say(input.clone()) {
+                return (witness, Some(violation));
+            }
+        }
+        (witness, None)
+    }
+
     /// What was seen of the master last.
     pub fn seen(&self) -> &Snapshot {
         &self.seen
@@ -111,7 +127,7 @@ impl Witness {
             .ledger
             .workers
             .iter()
-            .filter_map(|worker| worker.last_heartbeat.max(worker.heard_before));
+            .filter_map(|worker| worker.last_heartbeat);
         let ahead = heartbeats.map(|last| last.saturating_sub(now_ms));
         ahead
             .filter(|ahead_ms| *ahead_ms < i64::from(i32::MAX))
@@ -141,13 +157,19 @@ impl Witness {
                 Ok(None)
             }
             Input::Crash { compacts } => {
-                self.restart(compacts)?;
+                let is_new = self.master.has_empty_journal();
+                self.restart(compacts, is_new)?;
                 Ok(None)
             }
+            Input::Restore => match self.master.restore() {
+                Some(()) if self.look()? == self.seen => Ok(None),
+                _ => broken(RESTORED, "it does not"),
+            },
             Input::CrashAt(line) => {
+                let is_new = self.master.has_empty_journal();
                 let has_answered = self.master.answer_in_vain(format!("{line}\n").as_bytes());
                 has_answered.map_or_else(|| broken(NO_PANIC, "it did"), Ok)?;
-                self.restart(false)?;
+                self.restart(false, is_new)?;
                 Ok(None)
             }
         }
@@ -181,14 +203,17 @@ impl Witness {
     }
 
     /// What a master knows is all in its journal.
-    fn restart(&mut self, compacts: bool) -> Result<(), Violation> {
+    fn restart(&mut self, compacts: bool, is_new: bool) -> Result<(), Violation> {
         if self.master.restart(compacts).is_none() {
             return broken("a_killed_master_comes_back", "it does not");
         }
         self.has_recovered = true;
-        self.ledger.recover();
-        if let Some(model) = &mut self.oracle {
-            model.recover();
+        // Of a master that had recorded nothing, nobody can tell that it was there.
+        if !is_new {
+            self.ledger.recover();
+            if let Some(model) = &mut self.oracle {
+                model.recover();
+            }
         }
         if self.look()? == self.seen {
             Ok(())

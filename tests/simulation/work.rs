@@ -17,6 +17,9 @@ pub struct Job {
     pub max_failures: i64,
     pub max_losses: i64,
     pub max_skipped: i64,
+    pub max_worker_failures: i64,
+    pub avoid_ms: i64,
+    pub task_timeout_ms: Option<i64>,
 }
 
 pub struct Map {
@@ -58,6 +61,9 @@ impl Job {
             max_failures: *random.pick(&[1, 2, 3, 4, 4]),
             max_losses: *random.pick(&[1, 2, 3, 5, 16]),
             max_skipped: *random.pick(&[0, 0, 0, 1, 2]),
+            max_worker_failures: *random.pick(&[1, 2, 3, 3, 1000]),
+            avoid_ms: *random.pick(&[0, 50, 500, 3000]),
+            task_timeout_ms: *random.pick(&[None, None, Some(100), Some(2000)]),
         }
     }
 
@@ -81,6 +87,15 @@ impl Job {
         }
         if self.max_skipped != 0 {
             body = body.json("max_skipped", self.max_skipped);
+        }
+        if self.max_worker_failures != 3 {
+            body = body.json("max_worker_failures", self.max_worker_failures);
+        }
+        if self.avoid_ms != 60_000 {
+            body = body.json("avoid_ms", self.avoid_ms);
+        }
+        if let Some(ms) = self.task_timeout_ms {
+            body = body.json("task_timeout_ms", ms);
         }
         body
     }

@@ -14,6 +14,12 @@ pub struct Worker {
     names: usize,
     pub clock: Clock,
     pub state: State,
+    /// Fails all that it touches.
+    is_bad: bool,
+    /// Cannot fetch what others have on their disks.
+    is_cut_off_from_others: bool,
+    /// When it was started, if it says that.
+    incarnation: Option<i64>,
     slots: usize,
     says_running: bool,
     /// How many times slower than others it is.
@@ -127,6 +133,11 @@ impl Worker {
             names: 1,
             clock: Clock::draw(options, random),
             state: State::Up,
+            is_bad: random.per_mille(options.bad_workers),
+            is_cut_off_from_others: random.per_mille(options.cut_off_from_others),
+            incarnation: random
+                .per_mille(options.says_incarnation)
+                .then_some(options.epoch_ms),
             // One that does not say what it runs is always handed the same task, until it has done it.
             slots: if says_running {
                 1 + random.below(options.slots)
@@ -199,7 +210,12 @@ impl Worker {
         if is_free && (self.says_running || self.reports.is_empty()) {
             said.push(self.request(moment));
         } else if moment.random.per_mille(500) {
-            said.push(self.speak("heartbeat", moment));
+            let body = self.speak("heartbeat", moment);
+            said.push(if self.says_running && moment.random.per_mille(500) {
+                self.with_running(body, moment)
+            } else {
+                body
+            });
         }
         said
     }
@@ -210,13 +226,44 @@ impl Worker {
             self.names += 1;
         }
         moment.world.offline.remove(&self.name);
+        // It grows with each start, whatever its clock does.
+        self.incarnation = self.incarnation.map(|last| last.max(moment.now_ms) + 1);
+    }
+
+    /// Is started again at once, under its name and with its disk, and knows nothing any more.
+    pub fn restart_quickly(&mut self, moment: &mut Moment) {
+        self.runs.clear();
+        self.reports.clear();
+        self.inbox.clear();
+        self.incarnation = self.incarnation.map(|last| last.max(moment.now_ms) + 1);
+    }
+
+    /// What it runs now never ends.
+    pub fn get_stuck(&mut self) {
+        for run in &mut self.runs {
+            run.done_at_ms = i64::MAX;
+        }
     }
 
     fn speak(&self, kind: &str, moment: &Moment) -> Body {
         let timestamp = self.clock.show(moment.now_ms, moment.options.epoch_ms);
-        Body::new(kind)
+        let body = Body::new(kind)
             .text("worker_id", &self.name)
-            .json("timestamp", timestamp)
+            .json("timestamp", timestamp);
+        match self.incarnation {
+            Some(incarnation) => body.json("incarnation", incarnation),
+            None => body,
+        }
+    }
+
+    /// As `running` says what it works on.
+    fn with_running(&self, body: Body, moment: &mut Moment) -> Body {
+        let mut running: Vec<String> = self.runs.iter().map(|run| run.id().to_owned()).collect();
+        running.extend(self.reports.iter().map(|report| report.task_id.clone()));
+        if moment.random.per_mille(30) {
+            running.push("nobody-knows".to_owned());
+        }
+        body.texts("running", &running)
     }
 
     fn request(&self, moment: &mut Moment) -> Body {
@@ -224,12 +271,7 @@ impl Worker {
         if !self.says_running {
             return body;
         }
-        let mut running: Vec<String> = self.runs.iter().map(|run| run.id().to_owned()).collect();
-        running.extend(self.reports.iter().map(|report| report.task_id.clone()));
-        if moment.random.per_mille(30) {
-            running.push("nobody-knows".to_owned());
-        }
-        body.texts("running", &running)
+        self.with_running(body, moment)
     }
 
     fn read(&mut self, reply: &Value, moment: &mut Moment) {
@@ -289,7 +331,7 @@ impl Worker {
                 .text("task_id", id);
             body.json("attempt", attempt)
         };
-        let lost = lost_inputs(&run.task, moment);
+        let lost = lost_inputs(&run.task, self.is_cut_off_from_others, moment);
         if !lost.is_empty() {
             return Some(
                 report("fail_task")
@@ -297,13 +339,17 @@ impl Worker {
                     .json("lost_inputs", list(lost)),
             );
         }
+        if self.is_bad && run.task["partitions"].as_u64() > Some(0) && moment.random.per_mille(300)
+        {
+            return Some(report("complete_task").json("output", "\"no partitions\""));
+        }
         let has_failed = match moment.world.defects.get(id) {
             Some(Defect::Poison) => return None,
             Some(Defect::FailsUntil(last_bad)) => attempt <= *last_bad,
             Some(Defect::Flaky) => !run.is_second_try && moment.random.per_mille(500),
             Some(Defect::None) | None => false,
         };
-        if has_failed {
+        if has_failed || self.is_bad {
             let failed = report("fail_task").text("error", "cannot read \"it\"");
             // Some workers try again by themselves after they have reported an error.
             if moment.random.per_mille(300) {
@@ -330,6 +376,7 @@ impl Worker {
     /// Becomes honest, and has the right time. What it runs ends like anything it starts from now on.
     pub fn heal(&mut self, now_ms: i64, options: &Options) {
         self.clock = Clock::default();
+        (self.is_bad, self.is_cut_off_from_others) = (false, false);
         self.slowness = 1;
         for run in &mut self.runs {
             run.done_at_ms = run.done_at_ms.min(now_ms + longest_run_ms(options));
@@ -348,11 +395,11 @@ pub fn longest_run_ms(options: &Options) -> i64 {
 }
 
 /// The inputs of a reduce that it cannot fetch, or believes so, as a list for `lost_inputs`.
-fn lost_inputs(task: &Value, moment: &mut Moment) -> Vec<String> {
+fn lost_inputs(task: &Value, is_cut_off: bool, moment: &mut Moment) -> Vec<String> {
     let inputs = task["inputs"].as_array().into_iter().flatten();
     let lost = inputs.filter(|input| {
         let seems_lost = moment.random.per_mille(moment.options.lost_inputs);
-        seems_lost || !moment.world.can_fetch(&task["job_id"], input)
+        is_cut_off || seems_lost || !moment.world.can_fetch(&task["job_id"], input)
     });
     let listed = |input: &Value| {
         format!(

@@ -20,10 +20,10 @@ const FAILED_AFTER: Duration = Duration::from_secs(15);
 const SAMPLE_EVERY: Duration = Duration::from_secs(20);
 const KILLED: usize = 200;
 
-/// No job takes half as long, and the checks would go on for ever.
+/// No job takes half as long. Without this limit, the monitor's checks would keep a stuck run going for ever.
 const GIVE_UP_AT: Duration = Duration::from_secs(3_600);
 
-/// What is different between the runs.
+/// How the runs differ.
 #[derive(Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,
@@ -33,13 +33,13 @@ pub struct Scenario {
     pub kill_at: Option<Duration>,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 pub struct Outcome {
-    /// From the submission to the last reduce's result.
+    /// Time from the submission to the last reduce's result.
     pub elapsed: Duration,
-    /// When the last map was done before the first reduce was handed out.
+    /// When the last map completed before the first reduce was handed out.
     pub maps_done: Duration,
-    /// When each reduce was done, ascending.
+    /// When each reduce completed, in ascending order.
     pub reduces_done: Vec<Duration>,
     /// Map attempts and reduce attempts beyond the first of each task.
     pub backups: [u32; 2],
@@ -55,7 +55,7 @@ pub struct Sample {
     pub at: Duration,
     pub maps: usize,
     pub shuffling: usize,
-    /// Reduces that have all their inputs: they sort and write.
+    /// Reduces that have all their inputs, and sort and write.
     pub writing: usize,
 }
 
@@ -73,7 +73,7 @@ enum Event {
         process: usize,
         run: u64,
     },
-    /// A task has been run to its end.
+    /// A task has finished running.
     Done {
         process: usize,
         run: u64,
@@ -239,7 +239,7 @@ impl Cluster {
         self.at(self.now + SAMPLE_EVERY, Event::Sample);
     }
 
-    /// Holds what the master says in the end against what happened.
+    /// Compares what the master says at the end with what happened.
     fn finish(mut self) -> Outcome {
         let fields = format_args!(", \"job_id\": \"sort\"");
         let job = self

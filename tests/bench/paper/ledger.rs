@@ -1,4 +1,5 @@
-//! What the cluster knows of the tasks, to hold the master against: who runs what, who won, what reduces must get.
+//! The cluster's own record of the tasks, to check the master against: who runs what, who won, and what
+//! reduces must get.
 
 use crate::model::{self, MAPS, REDUCES};
 use std::collections::HashMap;
@@ -28,11 +29,12 @@ impl fmt::Display for TaskRef {
     }
 }
 
-/// The inputs of a reduce, the same for all but for the outputs themselves, until a map's output moves.
+/// The inputs of a reduce. They are the same for all reduces, except for the outputs themselves, until a map's output
+/// moves to another process.
 pub struct Inputs {
-    /// By map: the winning attempt, and the process that has its output.
+    /// For each map, the winning attempt and the process that has its output.
     pub winners: Vec<(u32, usize)>,
-    /// By map: its entry, up to the output, in `text`.
+    /// For each map, where in `text` its entry is, up to the output.
     entries: Vec<Range<usize>>,
     text: String,
 }
@@ -44,18 +46,18 @@ pub struct Ledger {
     pub backups: [u32; 2],
     pub accepted: [u32; 2],
     pub dropped: u32,
-    /// When the last map was done before the first reduce was handed out.
+    /// When the last map completed before the first reduce was handed out.
     pub maps_done: Duration,
     pub reduces_done: Vec<Duration>,
     tasks: HashMap<TaskRef, TaskRecord>,
-    /// Until the output of a map moves.
+    /// Valid until the output of a map moves.
     inputs: Option<Rc<Inputs>>,
 }
 
 #[derive(Default)]
 struct TaskRecord {
     attempts: u32,
-    /// The attempts that the master holds to be running.
+    /// The attempts that are running as far as the master knows.
     live: Vec<u32>,
     /// The winning attempt and its process.
     winner: Option<(u32, usize)>,
@@ -76,13 +78,13 @@ impl Ledger {
         assert!(record.live.len() <= 2, "{task} is run more than twice");
     }
 
-    /// An attempt has ended without a result.
+    /// Records that an attempt ended without a result.
     pub fn end(&mut self, task: TaskRef, attempt: u32) {
         let record = self.tasks.entry(task).or_default();
         record.live.retain(|live| *live != attempt);
     }
 
-    /// A result was accepted. Returns the process that had the one before, if it is not the task's first.
+    /// Records that a result was accepted. Returns the process that had the previous one, if there was one.
     pub fn accept(
         &mut self,
         task: TaskRef,
@@ -109,7 +111,7 @@ impl Ledger {
         before.map(|(_, process)| process)
     }
 
-    /// A result was dropped, which is right only if there is one.
+    /// Checks that a dropped result was a duplicate.
     pub fn drop_result(&mut self, task: TaskRef) {
         let has_result = self
             .tasks
@@ -119,7 +121,7 @@ impl Ledger {
         self.dropped += 1;
     }
 
-    /// Checks that a reduce is given the output of the winner of every map, byte for byte. Returns the
+    /// Checks that a reduce gets the winner's output of every map, byte for byte. Returns the
     /// inputs, and the sum of the outputs.
     pub fn check_inputs<'a>(
         &mut self,

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 const INPUTS: &str = "\"inputs\": [";
 
-/// To the master and back; in the paper's data centre it was less.
+/// Round trip to the master. In the paper's data center it was shorter.
 const ROUND_TRIP: Duration = Duration::from_millis(1);
 
-/// The link has 1 Gbit/s, as on all machines of the paper.
+/// The link's bandwidth, 1 Gbit/s, as on the paper's machines.
 const LINK_TIME_PER_BYTE: Duration = Duration::from_nanos(8);
 
 pub struct Master {
@@ -23,16 +23,16 @@ pub struct Master {
     reply: Vec<u8>,
     /// The reply without the inputs of a reduce.
     head: String,
-    /// When the link has sent all replies so far, one after the other.
+    /// When the link will have sent all replies so far, one after the other.
     link_free_at: Duration,
     pub work: Work,
 }
 
-/// How much the node has worked, by kind of request.
+/// The time that the node took, by type of request.
 #[derive(Default)]
 pub struct Work {
     pub tallies: BTreeMap<&'static str, Tally>,
-    /// By second of virtual time.
+    /// For each second of virtual time.
     pub by_second: Vec<Duration>,
 }
 
@@ -72,12 +72,12 @@ impl Tally {
     }
 }
 
-/// What the cluster reads of a reply.
+/// The part of a reply that the cluster reads.
 pub struct Reply<'a> {
     pub body: Body<'a>,
-    /// When it gets to whoever asked.
+    /// When it arrives at the sender of the request.
     pub arrives_at: Duration,
-    /// The list of inputs of a reduce and all that follows it, left unread.
+    /// The list of a reduce's inputs and everything behind it, not parsed.
     pub inputs: &'a str,
 }
 
@@ -99,9 +99,9 @@ pub struct Body<'a> {
 pub struct Task<'a> {
     pub kind: &'a str,
     pub attempt: u32,
-    /// Of a map: its number is all there is to read.
+    /// A map's chunk, which is its number.
     pub chunk: Option<u32>,
-    /// Of a reduce.
+    /// Set for a reduce only.
     pub partition: Option<u32>,
 }
 
@@ -133,8 +133,8 @@ impl Master {
         }
     }
 
-    /// Sends a request from `src` at a virtual time, and reads the reply. `fields` are those of the body, each
-    /// with a comma before it.
+    /// Sends a request from `src` at a virtual time, and reads the reply. `fields` are the fields of the body, each
+    /// preceded by a comma.
     pub fn ask(
         &mut self,
         now: Duration,
@@ -157,7 +157,7 @@ impl Master {
         let bytes = u32::try_from(text.len()).expect("a reply of some megabytes");
         self.link_free_at = self.link_free_at.max(now) + LINK_TIME_PER_BYTE * bytes;
 
-        // A megabyte of inputs is compared as text, and everything else is read.
+        // The inputs, a megabyte, are compared as text. Everything else is parsed.
         self.head.clear();
         let inputs = match text.split_once(INPUTS) {
             Some((head, inputs)) => {
@@ -193,7 +193,7 @@ impl Master {
         }
     }
 
-    /// Has the node answer the request, and returns how long it took.
+    /// Lets the node answer the request, and returns how long that took.
     fn answer(&mut self) -> Duration {
         self.reply.clear();
         let clock = Instant::now();

@@ -1,8 +1,8 @@
 //! The model of the cluster and of the sort: how long everything takes, and who is slow.
 //!
-//! Everything here is a pure function of the seed: the same machines are slow in all runs, and an attempt of
-//! a task has the same luck in each. What is fitted is fitted to the paper's normal run and to its run without
-//! backups; nothing is to the one with workers killed.
+//! Everything here is a pure function of the seed: the same machines are slow in all runs, and the same attempt of a
+//! task takes the same time in all runs. Some values are fitted to the paper's normal run and to its run without
+//! backups. None is fitted to the run with workers killed.
 
 use std::time::Duration;
 
@@ -10,38 +10,38 @@ pub const WORKERS: u32 = 1_746;
 pub const MAPS: u32 = 15_000;
 pub const REDUCES: u32 = 4_000;
 
-/// Over this long the machines get the program and join, evenly: the paper's minute of start-up.
+/// Machines join evenly over this time: the paper's minute of start-up, in which the program is copied to them.
 pub const START_UP: Duration = Duration::from_secs(60);
 
-/// What a map takes on a healthy machine, on average. Fitted: as in the paper, all maps are done before 200 s.
+/// Average time of a map on a healthy machine. Fitted: as in the paper, all maps are done before 200 s.
 /// (64 MB in that time make 7.8 GB/s on all machines together; the paper's peak is 13 GB/s.)
 const MAP: Duration = Duration::from_secs(15);
 
-/// What a reduce takes on a healthy machine, on average. Fitted: the normal run takes about 890 s.
+/// Average time of a reduce on a healthy machine. Fitted: the normal run takes about 890 s.
 const REDUCE: Duration = Duration::from_secs(220);
 
-/// How much of a reduce is fetching its inputs; the rest is sorting and writing. In the paper the reduces
+/// Share of a reduce that is spent fetching inputs; the rest is sorting and writing. In the paper, the reduces
 /// after the first 1,700 shuffle from 300 s to 600 s, and write until 850 s.
 const SHUFFLE_SHARE: f64 = 0.45;
 
-/// An attempt takes between `1 - SPREAD` and `1 + SPREAD` times the average, more often something in between.
+/// An attempt takes between `1 - SPREAD` and `1 + SPREAD` times the average, and is more likely to be near the average.
 const SPREAD: f64 = 0.25;
 
-/// One machine in so many is slow. Fitted: without backups, about 5 reduces are left after 960 s.
+/// One machine in this many is slow. Fitted: without backups, about 5 reduces are left after 960 s.
 const SLOW_ONE_IN: f64 = 175.0;
 
-/// Everything takes k times as long on a slow machine, with P(k > x) = (`SLOW_AT_LEAST` / x)², a Pareto
+/// On a slow machine, everything takes k times as long, with P(k > x) = (`SLOW_AT_LEAST` / x)², a Pareto
 /// distribution, cut off at `SLOW_AT_MOST`. The cut is fitted: without backups, the run takes about 44% longer.
 const SLOW_AT_LEAST: f64 = 2.5;
 const SLOW_AT_MOST: f64 = 4.6;
 
-/// The cluster as the seed has it.
+/// The cluster that a seed describes.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
     pub seed: u64,
 }
 
-/// What a number is drawn for: draws for different things are independent.
+/// What a random number is for. Numbers for different purposes are independent.
 #[derive(Clone, Copy)]
 enum Purpose {
     Start = 1,
@@ -58,7 +58,7 @@ impl Model {
         START_UP.mul_f64(self.unit(Purpose::Start, machine, 0))
     }
 
-    /// How long after its start a worker process sends its first heartbeat, as a share of the interval.
+    /// How long after its start a worker process sends its first heartbeat, as a fraction of the interval.
     pub fn first_beat(self, machine: u32) -> f64 {
         self.unit(Purpose::Beat, machine, 0)
     }
@@ -67,7 +67,7 @@ impl Model {
         MAP.mul_f64(self.slowness(machine) * self.luck(map, attempt))
     }
 
-    /// What a reduce takes until it has all its inputs, and what from then on.
+    /// How long a reduce takes to fetch all its inputs, and how long after that.
     pub fn reduce_times(self, machine: u32, reduce: u32, attempt: u32) -> (Duration, Duration) {
         let time = REDUCE.mul_f64(self.slowness(machine) * self.luck(MAPS + reduce, attempt));
         (
@@ -84,7 +84,7 @@ impl Model {
         machines
     }
 
-    /// How many machines are slow, and by how much the slowest.
+    /// How many machines are slow, and the factor of the slowest.
     pub fn slow_machines(self) -> (usize, f64) {
         let slowness = (0..WORKERS).map(|machine| self.slowness(machine));
         let count = slowness.clone().filter(|factor| *factor > 1.0).count();
@@ -105,7 +105,7 @@ impl Model {
         1.0 + SPREAD * (draws.sum::<f64>() / 2.0 - 1.0)
     }
 
-    /// Evenly from 0 to below 1.
+    /// Uniform, from 0 to below 1.
     fn unit(self, purpose: Purpose, which: u32, draw: u32) -> f64 {
         f64::from((self.draw(purpose, which, draw) >> 32) as u32) / 4_294_967_296.0
     }
@@ -116,7 +116,7 @@ impl Model {
     }
 }
 
-/// The digit that a map gives to a reduce: all the data that there is to sort.
+/// The digit that a map's output holds for a reduce. These digits are all the data that is sorted.
 pub fn digit(map: u32, reduce: u32) -> u8 {
     (splitmix64(u64::from(map) << 32 | u64::from(reduce)) % 10) as u8
 }

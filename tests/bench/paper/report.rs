@@ -1,4 +1,4 @@
-//! What is printed: the table beside the paper's, a plot of each run, and the master's own work.
+//! The printed report: the table beside the paper's, a plot of each run, and the master's own work.
 
 use crate::cluster::{Outcome, Sample, Scenario};
 use crate::master::Tally;
@@ -6,13 +6,13 @@ use crate::model::{MAPS, Model, REDUCES, WORKERS};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Of the normal run, the one without backups, and the one with workers killed.
+/// The paper's times: the normal run, the run without backups, and the run with workers killed.
 const PAPER: [u64; 3] = [891, 1_283, 933];
 
-/// Workers a line of the plots.
+/// How many workers a line of a plot stands for.
 const PLOT_STEP: usize = 200;
 
-/// Samples from one mark on the time axis to the next.
+/// How many samples there are between two marks on the time axis.
 const PLOT_MARK: usize = 10;
 
 pub fn print(model: Model, runs: &[(Scenario, Outcome); 3]) {
@@ -59,7 +59,7 @@ fn print_table(runs: &[(Scenario, Outcome); 3]) {
     }
 }
 
-/// By how much something is longer.
+/// How much longer one time is than another.
 fn percent(ratio: f64) -> String {
     if (ratio - 1.0).abs() < f64::EPSILON {
         String::new()
@@ -88,8 +88,8 @@ fn print_milestones(runs: &[(Scenario, Outcome); 3]) {
     );
 }
 
-/// The workers that run something, stacked: each column a sample, each line 200 workers. Fewer than half a
-/// line's worth would vanish, and are shown by a dot.
+/// A stacked plot of the busy workers: a column is a sample, a line is 200 workers. A number too small for half a line
+/// is shown as a dot.
 fn print_plot(scenario: Scenario, outcome: &Outcome) {
     println!(
         "\n{}: what the workers run (m map, s reduce that shuffles, w reduce that sorts and writes)",
@@ -184,7 +184,7 @@ fn row(name: &str, tally: Tally) -> String {
     )
 }
 
-/// Where the system tells it.
+/// `None` where the system does not report it.
 fn peak_memory_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

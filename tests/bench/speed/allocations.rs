@@ -1,4 +1,4 @@
-//! What a heartbeat allocates.
+//! How many allocations a heartbeat makes.
 
 use super::Bench;
 use super::table::{Measured, Row, Target, Unit};
@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io;
 
-/// The system's allocator, which counts for each thread how often it gave memory. The counter is no atomic, so
-/// that the baselines, which run with it too, are not slowed down.
+/// The system's allocator, with a count of allocations for each thread. The count is not atomic, so that it does not
+/// slow down the baselines, which use this allocator, too.
 struct Counting;
 
 thread_local! {
@@ -44,7 +44,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// In steady state: once every worker is known, twice as many heartbeats allocate no more.
+/// In steady state, heartbeats allocate nothing: once every worker is known, twice as many heartbeats make no more
+/// allocations.
 pub fn rows(_: &Bench) -> io::Result<Vec<Row>> {
     const COUNT: usize = 100_000;
     let cases = [

@@ -1,4 +1,4 @@
-//! What the node is compared with. Each baseline is a process of its own: this benchmark's program, started
+//! The programs that the node is compared with. Each one is a process of its own: this benchmark's program, started
 //! again with `baseline NAME`.
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 
-/// As large as the node's.
+/// The same size as the node's.
 const BUFFER_BYTES: usize = mapreduce_master::node::MAX_FEED_BYTES;
 
 /// Runs one baseline on stdin and stdout.
@@ -67,8 +67,8 @@ struct TaskMessage<'a> {
     output: Option<&'a RawValue>,
 }
 
-/// The least that any node has to do: split lines, parse each into one flat borrowed struct, and write a
-/// reply. It is always the same one, and as short as before `init`.
+/// The least that any node has to do: split lines, parse each one into a flat struct that borrows from it, and write a
+/// reply. The reply is constant, and as short as one before `init`.
 fn ceiling(parse: impl Fn(&[u8]) -> serde_json::Result<()>) -> io::Result<()> {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, io::stdin().lock());
     let mut output = BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock());
@@ -84,7 +84,7 @@ fn ceiling(parse: impl Fn(&[u8]) -> serde_json::Result<()>) -> io::Result<()> {
     Ok(())
 }
 
-/// What one writes first: every message a `Value`, every reply a `println!`.
+/// What one would write first: every message is a `Value`, every reply a `println!`.
 fn straightforward() -> io::Result<()> {
     let mut last_heartbeat: HashMap<String, i64> = HashMap::new();
     let mut node_id = None;
@@ -120,7 +120,7 @@ fn straightforward() -> io::Result<()> {
     Ok(())
 }
 
-/// Writes what it reads, as it comes.
+/// Writes what it reads, as soon as it reads it.
 fn cat() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
     let mut buffer = vec![0; BUFFER_BYTES];

@@ -20,7 +20,7 @@ fn in_same_order(number: usize) -> usize {
     scattered(number % WORKERS, WORKERS)
 }
 
-/// Against the ceiling and against a straightforward node, before and after `init`.
+/// Compared with the ceiling and with a straightforward node, before and after `init`.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let mut rows = Vec::new();
@@ -73,7 +73,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Other orders of fields, against the node's own time for the normal one.
+/// Other orders of fields, compared with the node's own time for the normal order.
 pub fn orders(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let orders = [
@@ -107,7 +107,7 @@ pub fn orders(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// A node that answers with errors would be fast, too.
+/// Checks the replies, since a node that answers with errors would be fast, too.
 fn expect_replies(output: &Path, count: usize) -> io::Result<()> {
     let replies = fs::read(output)?;
     assert_eq!(newlines(&replies), count, "replies");

@@ -1,21 +1,23 @@
-//! What a journal costs: beside the heartbeats, before the tasks' replies, and when a node starts from it.
+//! The cost of a journal: for heartbeats, for replies about tasks, and when a node recovers from it.
 
 use super::Bench;
 use super::process::{Session, file_to_file, node};
-use super::table::{Rounds, Row, Target, Unit, thousands};
+use super::table::{Measured, Rounds, Row, Target, Unit, thousands};
 use super::workload::{
     INIT, Order, chunk, complete_task, heartbeats, request_task, submit_job, task, worker,
 };
-use mapreduce_master::journal::{HEADER, Recorder, recover};
+use mapreduce_master::journal::compact::compact;
+use mapreduce_master::journal::{HEADER, recover};
 use mapreduce_master::node::{MAX_FEED_BYTES, Node};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-/// How many cycles of `request_task` and `complete_task` are sent together, and synced together.
+/// How many cycles of `request_task` and `complete_task` are sent and synced together.
 const CYCLES_AT_ONCE: usize = 50;
 
-/// A journal beside each heartbeat, and before the replies about tasks.
+/// The cost for heartbeats, and for replies about tasks.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let input = [INIT, &heartbeats(count, 1_000, Order::Normal)].concat();
@@ -52,11 +54,12 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
         },
     ];
     rows.push(synced_cycles(bench)?);
+    rows.push(compaction_pause(bench)?);
     rows.extend(recovery(bench)?);
     Ok(rows)
 }
 
-/// Batches of cycles, each acknowledged when it is on the disk, against writing and syncing as many bytes.
+/// Batches of cycles, each acknowledged once it is on disk, compared with writing and syncing the same number of bytes.
 fn synced_cycles(bench: &Bench) -> io::Result<Row> {
     let batches = bench.scaled(1_000) / 5;
     let tasks = batches * CYCLES_AT_ONCE;
@@ -102,11 +105,80 @@ fn synced_cycles(bench: &Bench) -> io::Result<Row> {
     })
 }
 
-/// A node that starts from a journal, and from a snapshot.
+/// The worst round trip that a client sees while a large state is compacted.
+fn compaction_pause(bench: &Bench) -> io::Result<Row> {
+    let count = bench.scaled(1_000_000);
+    let path = bench.scratch.path("journal");
+    let mut input = Vec::new();
+    // Requests that the state does not need any more, so that it is shorter than they are.
+    for _ in 0..4 {
+        input.extend(heartbeats(count, count, Order::Normal));
+    }
+    submit_job(&mut input, (0..count).map(chunk), 0);
+    let records = journal_of(&input)?;
+    let mut pauses = Vec::new();
+    for _ in 0..bench.few_rounds() {
+        fs::write(&path, &records)?;
+        File::open(&path)?.sync_all()?;
+        let from = ["--journal-compact-from", "1"];
+        let mut session = Session::start(node().args(from).arg("--journal").arg(&path))?;
+        session.ask(b"{\"type\": \"status\"}\n")?;
+        let mut round_trip = || {
+            let started = Instant::now();
+            session.ask(b"{\"type\": \"heartbeat\", \"worker_id\": \"w\", \"timestamp\": 1}\n")?;
+            let time = started.elapsed();
+            thread::sleep(PAUSE);
+            io::Result::Ok(time)
+        };
+        let mut during = Vec::new();
+        while fs::metadata(&path)?.len() >= records.len() as u64 {
+            during.push(round_trip()?);
+        }
+        // What comes last may be about to end.
+        during.push(round_trip()?);
+        let mut after = Vec::new();
+        for _ in 0..during.len() {
+            after.push(round_trip()?);
+        }
+        session.finish()?;
+        fs::remove_file(&path)?;
+        pauses.push((worst(&during), worst(&after), median(&mut after)));
+    }
+    pauses.sort_unstable();
+    let (during, after, median) = pauses[pauses.len() / 2];
+    let [during, after, median] = [during, after, median].map(|time| time.as_secs_f64() * 1e3);
+    Ok(Row {
+        what: format!(
+            "worst round trip of a heartbeat while {0} workers and {0} tasks are compacted",
+            thousands(count)
+        ),
+        against: "minus the median without",
+        target: Target::AtMost(10.0, Unit::Milliseconds),
+        measured: Measured::Value(
+            during - median,
+            format!("{during:.2} ms / {median:.2} ms; worst without: {after:.2} ms"),
+        ),
+        how: "pipes, wall, with whatever else runs",
+    })
+}
+
+/// Between two round trips.
+const PAUSE: Duration = Duration::from_micros(500);
+
+fn worst(times: &[Duration]) -> Duration {
+    times.iter().copied().max().unwrap_or_default()
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Recovery from a journal, and from a compacted one.
 fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     let count = bench.scaled(1_000_000);
     let path = bench.scratch.path("journal");
-    // Few workers, so that the journal is not compacted under way, and every record is read again.
+    // With few workers, the journal is not compacted meanwhile, and recovery reads every record.
     let records = journal_of(&heartbeats(count, 1_000, Order::Normal))?;
     let input = bench
         .scratch
@@ -130,17 +202,17 @@ fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
     let mut state = heartbeats(count, count, Order::Normal);
     submit_job(&mut state, (0..count).map(chunk), 0);
     let records = journal_of(&state)?;
-    let snapshot = Rounds::run(1, || {
-        let mut recovery = recover(&records[..]).map_err(io::Error::other)?;
+    let compaction = Rounds::run(1, || {
+        let mut compacted = Vec::new();
         let started = Instant::now();
-        let snapshot = Recorder::snapshot(&mut recovery.service)?;
+        compact(&records[..], &mut compacted, u64::MAX).map_err(io::Error::other)?;
         let written = started.elapsed();
         let started = Instant::now();
-        recover(&snapshot.records[..]).map_err(io::Error::other)?;
+        recover(&compacted[..]).map_err(io::Error::other)?;
         Ok([written, started.elapsed()])
     })?;
     let state = format!("{0} workers and {0} tasks", thousands(count));
-    for (place, what) in ["a snapshot of", "recovery from a snapshot of"]
+    for (place, what) in ["a compaction of", "recovery from the compacted journal of"]
         .into_iter()
         .enumerate()
     {
@@ -148,14 +220,14 @@ fn recovery(bench: &Bench) -> io::Result<Vec<Row>> {
             what: format!("{what} {state}"),
             against: "",
             target: Target::None(Unit::Seconds),
-            measured: snapshot.seconds(place),
+            measured: compaction.seconds(place),
             how: "in this process, wall, memory to memory",
         });
     }
     Ok(rows)
 }
 
-/// The journal of a node that was sent `input`, uncompacted.
+/// The journal of a node that was sent `input`, not compacted.
 fn journal_of(input: &[u8]) -> io::Result<Vec<u8>> {
     let new = recover(io::empty()).map_err(io::Error::other)?;
     let mut node = Node::recovered(new, true);

@@ -1,13 +1,14 @@
-//! How fast the node is, and how flat it stays as it grows: `cargo bench --bench speed`.
+//! How fast the node is, and whether a request costs the same as the state grows: `cargo bench --bench speed`.
 //!
-//! It prints one table. Every ratio compares runs that took turns in this very run, so that it holds on noisy
-//! machines; the times behind it do not. The exit status says whether it could be measured, not whether the
-//! targets are met.
+//! It prints one table. Every ratio compares programs that took turns in the same run, so that it holds on noisy
+//! machines; the times behind it do not. The exit status says whether everything could be measured, not whether the
+//! targets are met. README.md in the folder above has the results.
 //!
-//! `-- --quick` takes fewer messages and rounds, and `-- NAME` only the sections whose name contains that.
+//! `-- --quick` uses fewer messages and rounds, and `-- NAME` runs only the sections whose name contains NAME.
 
 mod allocations;
 mod baseline;
+mod bounds;
 mod heartbeats;
 mod journal;
 mod process;
@@ -25,7 +26,7 @@ use std::time::Instant;
 use table::Row;
 
 /// What is measured, by name. A new row goes into the section that shares its set-up, or into one of its own.
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("heartbeats", heartbeats::rows),
     ("orders", heartbeats::orders),
     ("allocations", allocations::rows),
@@ -34,6 +35,7 @@ const SECTIONS: [(&str, Section); 11] = [
     ("checks", workers::checks),
     ("tasks", tasks::rows),
     ("flatness", tasks::flatness),
+    ("bounds", bounds::rows),
     ("reduces", reduces::rows),
     ("replies", replies::rows),
     ("journal", journal::rows),
@@ -48,22 +50,22 @@ struct Bench {
 }
 
 impl Bench {
-    /// A count of messages, workers or tasks: a tenth when there is little time.
+    /// A count of messages, workers or tasks: a tenth of it with `--quick`.
     fn scaled(&self, count: usize) -> usize {
         if self.is_quick { count / 10 } else { count }
     }
 
-    /// How often the contestants take turns.
+    /// How many rounds there are; each contestant runs once in each.
     fn rounds(&self) -> usize {
         if self.is_quick { 3 } else { 5 }
     }
 
-    /// The same where a round is short, and noise the greater.
+    /// The same where rounds are short, and noise is larger.
     fn many_rounds(&self) -> usize {
         if self.is_quick { 7 } else { 25 }
     }
 
-    /// The same where a round takes seconds.
+    /// The same where rounds take seconds.
     fn few_rounds(&self) -> usize {
         if self.is_quick { 1 } else { 3 }
     }
@@ -71,7 +73,7 @@ impl Bench {
 
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // The processes that this program starts are itself, under these names.
+    // This program starts itself under these names.
     match &arguments[..] {
         [first, name, rest @ ..] if first == "baseline" => {
             return baseline::run(name, rest.first());

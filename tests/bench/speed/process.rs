@@ -1,9 +1,9 @@
-//! Whole processes, and what they cost.
+//! Processes under measurement, and what they cost.
 //!
 //! Time is the processor time of the process, user and system together, in nanoseconds from Linux's
-//! `/proc/PID/schedstat`: other programs on the machine add nothing to it but noise in the caches, and it is
-//! finer than the ticks of 10 ms in `/proc/PID/stat`. It is that of the first thread, and neither the node nor
-//! any baseline has a second one. Where there is no such file, wall time stands in for it.
+//! `/proc/PID/schedstat`. Other programs on the machine affect it only through the caches, and it is finer than the
+//! 10 ms ticks in `/proc/PID/stat`. It covers the first thread, which does all the work of the node and the
+//! baselines. Where the file does not exist, wall time is used.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -24,7 +24,7 @@ pub fn baseline(name: &str) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Runs a program from its start to its end with a file as its input and a file as its output.
+/// Runs a program until it ends, with one file as its input and another as its output.
 pub fn file_to_file(program: &mut Command, input: &Path, output: &Path) -> io::Result<Duration> {
     let started = Instant::now();
     let mut child = program
@@ -32,7 +32,7 @@ pub fn file_to_file(program: &mut Command, input: &Path, output: &Path) -> io::R
         .stdout(File::create(output)?)
         .stderr(Stdio::null())
         .spawn()?;
-    // A process that has ended keeps its times until it is waited for.
+    // The times of a process that has ended can be read until it is waited for.
     while state(child.id()).is_some_and(|state| state != 'Z') {
         thread::sleep(Duration::from_millis(1));
     }
@@ -44,7 +44,7 @@ pub fn file_to_file(program: &mut Command, input: &Path, output: &Path) -> io::R
     Ok(cpu_time.unwrap_or_else(|| started.elapsed()))
 }
 
-/// Whether processor time can be had here.
+/// Whether this system reports processor time.
 pub fn has_cpu_time() -> bool {
     cpu_time(std::process::id()).is_some()
 }
@@ -55,14 +55,14 @@ fn cpu_time(pid: u32) -> Option<Duration> {
     Some(Duration::from_nanos(nanos))
 }
 
-/// What the process is doing: `Z` once it has ended. The letter follows the name, which is in parentheses and
-/// may hold any others.
+/// The state of a process: `Z` once it has ended. The letter follows the name, which is in parentheses and may itself
+/// contain any characters.
 fn state(pid: u32) -> Option<char> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text.rsplit_once(") ")?.1.chars().next()
 }
 
-/// A program on two pipes, so that its set-up can be told from what is to be measured.
+/// A program on two pipes, so that its set-up can be kept out of the measurement.
 pub struct Session {
     child: Child,
     stdin: ChildStdin,
@@ -86,9 +86,9 @@ impl Session {
         })
     }
 
-    /// Writes lines and reads a reply to each. Returns what it cost the program until it waited for more.
+    /// Writes lines and reads a reply to each. Returns the program's time until it waits for more.
     ///
-    /// The last reply has to hold `expected`: a program that answers with errors would be fast, too.
+    /// The last reply has to contain `expected`, since a program that answers with errors would be fast, too.
     pub fn exchange(&mut self, lines: &[u8], expected: &str) -> io::Result<Duration> {
         let (started, cpu_before) = (Instant::now(), self.cpu_time_at_rest());
         let last = self.write_and_read(lines)?;
@@ -116,7 +116,7 @@ impl Session {
         Ok(reply)
     }
 
-    /// Returns the beginning of the last reply.
+    /// Returns the start of the last reply.
     fn write_and_read(&mut self, lines: &[u8]) -> io::Result<Vec<u8>> {
         let Self { stdin, stdout, .. } = self;
         thread::scope(|scope| {
@@ -145,7 +145,7 @@ impl Session {
         cpu_time(pid)
     }
 
-    /// The most memory that the program ever had, in bytes.
+    /// The program's peak memory, in bytes.
     pub fn peak_memory(&self) -> Option<usize> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -177,7 +177,7 @@ pub fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The last line of what is read piece by piece; no more than its beginning, since replies may be long.
+/// The last line of a stream that is read in pieces. Only its start is kept, since replies may be long.
 #[derive(Default)]
 struct LastLine {
     complete: Vec<u8>,
@@ -191,7 +191,7 @@ impl LastLine {
         let mut lines = piece.rsplitn(3, |byte| *byte == b'\n');
         let rest = lines.next().unwrap_or_default();
         if let Some(line) = lines.next() {
-            // Only if the piece holds the end of one more line, this one began in it.
+            // This line began in the piece only if the piece contains the end of another line.
             if lines.next().is_some() {
                 self.unfinished.clear();
             }
@@ -207,14 +207,14 @@ impl LastLine {
     }
 }
 
-/// A folder for input and output files, gone with this value. It is in the target folder, since a temporary
-/// one is memory on some systems, and the files are long.
+/// A folder for input and output files, removed when this value is dropped. It is in the target folder, since the files
+/// are large and a temporary folder is in memory on some systems.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
     pub fn new() -> io::Result<Self> {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("speed");
-        // A run that was interrupted has left its files.
+        // An interrupted run leaves its files behind.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path)?;
         Ok(Self(path))
@@ -224,7 +224,7 @@ impl Scratch {
         self.0.join(name)
     }
 
-    /// Writes a file of that content.
+    /// Writes a file with this content.
     pub fn file(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let path = self.path(name);
         fs::write(&path, content)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 const MANY: usize = 1_000;
 const FEW: usize = 100;
 
-/// Reduces against fewer reduces, and maps against fewer maps.
+/// Many reduces compared with fewer, and many maps compared with fewer.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let rounds = Rounds::run(bench.many_rounds(), || {
         Ok([reduce(MANY, MANY)?, reduce(MANY, FEW)?, reduce(FEW, MANY)?])

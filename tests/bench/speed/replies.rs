@@ -16,7 +16,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let chunk = format!("\"{}\"", "x".repeat(CHUNK_BYTES - 2));
     let (mut submit, mut request) = (Vec::new(), Vec::new());
     submit_job(&mut submit, std::iter::once(chunk.clone()), 0);
-    // A worker that asks again without saying what it runs has lost the reply.
+    // A worker that asks again without `running` has lost the reply, and gets the same task again.
     request_task(&mut request, &worker(0));
     let requests = request.repeat(TIMES);
 

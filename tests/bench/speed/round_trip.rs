@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 const TRIPS: usize = 2_000;
 
-/// Against a program that only writes what it reads.
+/// Compared with a program that only writes what it reads.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let rounds = bench.many_rounds();
     let program = std::env::current_exe()?;
     let arguments = ["round-trip".to_owned(), rounds.to_string()];
-    // Whom `taskset` pins starts both processes of the trip there.
+    // `taskset` pins this program to a processor, and both processes that it starts inherit that.
     let pinned = Command::new("taskset")
         .args(["-c", &last_core()])
         .arg(&program)
@@ -51,7 +51,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     }])
 }
 
-/// The last one that this process may run on; the first is the one that the system likes to use itself.
+/// The last processor that this process may run on. The system itself tends to use the first.
 fn last_core() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let cores = status
@@ -61,7 +61,7 @@ fn last_core() -> String {
     last.unwrap_or("0").trim().to_owned()
 }
 
-/// The process that is pinned: prints the median time of the node and that of `cat`, in ns, round by round.
+/// Runs in the pinned process. Prints the median time of the node and of `cat`, in ns, for each round.
 pub fn measure(rounds: &str) -> io::Result<()> {
     let rounds: usize = rounds.parse().map_err(io::Error::other)?;
     let mut node = start(&mut node())?;
@@ -101,7 +101,7 @@ fn median_trip(child: &mut Child, input: &[u8]) -> io::Result<u128> {
     Ok(times[times.len() / 2])
 }
 
-/// Writes a line, and reads until the reply to it has ended.
+/// Writes a line, and reads to the end of the reply.
 fn trip(child: &mut Child, line: &[u8]) -> io::Result<()> {
     let (Some(stdin), Some(stdout)) = (&mut child.stdin, &mut child.stdout) else {
         return Err(io::ErrorKind::BrokenPipe.into());

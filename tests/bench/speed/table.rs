@@ -1,4 +1,4 @@
-//! The table that is printed: a row per target, with what was measured and the verdict.
+//! The printed table: for each target, what was measured, and the verdict.
 
 use std::fmt;
 use std::io;
@@ -14,26 +14,27 @@ pub struct Row {
     pub how: &'static str,
 }
 
-/// What the measured value has to be.
+/// The bound that the measured value has to meet.
 #[derive(Clone, Copy)]
 pub enum Target {
     AtMost(f64, Unit),
     AtLeast(f64, Unit),
-    /// Nothing: it is told for its own sake.
+    /// No bound: the value is informative.
     None(Unit),
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Clone, Copy)]
 pub enum Unit {
     Times,
     Nanoseconds,
+    Milliseconds,
     Seconds,
     Bytes,
     Allocations,
 }
 
-/// A value, or why there is none.
+/// A measured value, or the reason why there is none.
 pub enum Measured {
     /// The value, and the numbers behind it.
     Value(f64, String),
@@ -41,7 +42,7 @@ pub enum Measured {
 }
 
 impl Measured {
-    /// Memory per thing: the peak without what is not theirs.
+    /// Memory per item: the peak minus `other`, divided by `count`.
     pub fn memory(peak: Option<usize>, other: usize, count: usize) -> Self {
         match peak {
             Some(peak) => {
@@ -85,6 +86,7 @@ impl fmt::Display for Unit {
         f.write_str(match self {
             Self::Times => " ×",
             Self::Nanoseconds => " ns",
+            Self::Milliseconds => " ms",
             Self::Seconds => " s",
             Self::Bytes => " bytes",
             Self::Allocations => "",
@@ -93,10 +95,10 @@ impl fmt::Display for Unit {
 }
 
 impl Unit {
-    /// How many digits after the point say something.
+    /// How many decimal places are significant.
     fn digits(self) -> usize {
         match self {
-            Self::Times | Self::Nanoseconds | Self::Seconds => 2,
+            Self::Times | Self::Nanoseconds | Self::Milliseconds | Self::Seconds => 2,
             Self::Bytes | Self::Allocations => 0,
         }
     }
@@ -146,12 +148,12 @@ pub fn print(rows: &[Row]) {
     }
 }
 
-/// The times of several rounds, in each of which all contestants ran once, one after the other. Noise that
-/// lasts longer than a round hits all of them, and cancels in a ratio within the round.
+/// The times of several rounds. In each round, all contestants ran once, one after the other. Noise that lasts longer
+/// than a round affects all of them, and cancels out in a ratio within the round.
 pub struct Rounds(Vec<Vec<Duration>>);
 
 impl Rounds {
-    /// Has `round` run so many times, each time for the times of all contestants.
+    /// Calls `round` this many times. It returns the times of all contestants.
     pub fn run<T: Into<Vec<Duration>>>(
         rounds: usize,
         mut round: impl FnMut() -> io::Result<T>,
@@ -175,8 +177,8 @@ impl Rounds {
         Measured::Value(median(&sorted(times)), String::new())
     }
 
-    /// The median over the rounds of contestant `a`'s time over contestant `b`'s, each per operation, and
-    /// behind it the two median times and the range of the middle half of the ratios.
+    /// The median over the rounds of contestant `a`'s time per operation divided by contestant `b`'s, followed by the
+    /// two median times and the range of the middle half of the ratios.
     pub fn ratio(&self, (a, a_count): (usize, usize), (b, b_count): (usize, usize)) -> Measured {
         let times = |contestant: usize, count| {
             self.0
@@ -216,7 +218,7 @@ fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// A time for people.
+/// A time with a readable unit.
 fn time(nanos: f64) -> String {
     match nanos {
         ..1e4 => format!("{nanos:.0} ns"),
@@ -225,7 +227,7 @@ fn time(nanos: f64) -> String {
     }
 }
 
-/// A count for people, with thousands apart.
+/// A count with thousands separators.
 pub fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut text = String::new();

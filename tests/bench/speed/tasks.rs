@@ -1,11 +1,11 @@
-//! A million tasks: submitted, run, failed, reassigned.
+//! A million tasks that are submitted, run, fail, and are reassigned.
 
 use super::Bench;
 use super::process::{Session, baseline, node};
 use super::table::{Measured, Rounds, Row, Target, Unit, thousands};
 use super::workload::{
-    chunk, complete_task, fail_task, job_status, reassign, remove_job, request_task, scattered,
-    submit_job, task, worker,
+    chunk, complete_task, fail_task, job_status, reassign, remove_job, request_task,
+    request_task_after, scattered, submit_job, task, worker,
 };
 use std::io;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use std::time::Duration;
 const FEW: usize = 1_000;
 const OUTPUT: &str = "{\"words\": 1234}";
 
-/// From the submission of a job to its end.
+/// A job from its submission to its end.
 pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
-    // As many jobs of few tasks as take some time.
+    // Enough jobs of few tasks to take a measurable time.
     let jobs = many.div_ceil(5 * FEW);
     let cycles = cycles(many);
     let mut memory = Measured::Missing("no /proc/PID/status");
@@ -74,7 +74,7 @@ fn submit(session: &mut Session, tasks: usize) -> io::Result<Duration> {
     session.exchange(&input, "job_submitted")
 }
 
-/// A thousand workers at a time request a task each and then complete it.
+/// A thousand workers at a time request one task each, and then complete it.
 fn cycles(tasks: usize) -> Vec<u8> {
     let mut input = Vec::new();
     for first in (0..tasks).step_by(FEW) {
@@ -104,7 +104,7 @@ fn run_small_jobs(jobs: usize) -> io::Result<Duration> {
     Ok(time)
 }
 
-/// Every single cycle has to have done its work.
+/// Checks that every cycle did its work.
 fn expect_completed(session: &mut Session, tasks: usize) -> io::Result<()> {
     let mut status = Vec::new();
     job_status(&mut status);
@@ -112,7 +112,7 @@ fn expect_completed(session: &mut Session, tasks: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// What may go wrong with one task, while there are few or a million others, each on a worker of its own.
+/// Failures of one task while there are few or a million others, each on a worker of its own.
 pub fn flatness(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
     let steps = many / 5;
@@ -138,9 +138,9 @@ pub fn flatness(bench: &Bench) -> io::Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// In each of several jobs, one after the other, tasks fail on their workers, are requested again in the order
-/// of the failures, and are reassigned to a neighbour: first some in task order, then as many of the
-/// second half in scattered order. Returns the time of each of the three, twice.
+/// In each of several jobs, one after the other, tasks fail on their workers, are requested again in the order of the
+/// failures, and are reassigned to a neighbor: first some in task order, then the same number from the second half in
+/// scattered order. Returns the times of the three phases for each order.
 fn go_wrong(jobs: usize, tasks: usize, steps: usize) -> io::Result<[Duration; 6]> {
     let mut request = Vec::new();
     for number in 0..tasks {
@@ -167,7 +167,7 @@ fn go_wrong(jobs: usize, tasks: usize, steps: usize) -> io::Result<[Duration; 6]
     Ok(times)
 }
 
-/// The messages of the three phases for those tasks, and what has to be in the last reply to each.
+/// The messages of the three phases for these tasks, and what the last reply to each phase has to contain.
 fn go_wrong_with(numbers: impl Iterator<Item = usize>) -> [(Vec<u8>, String); 3] {
     let [mut fail, mut request, mut move_on] = [const { Vec::new() }; 3];
     let mut last = String::new();
@@ -175,7 +175,7 @@ fn go_wrong_with(numbers: impl Iterator<Item = usize>) -> [(Vec<u8>, String); 3]
         let (from, to) = (worker(number), worker(number ^ 1));
         last = task(number);
         fail_task(&mut fail, &from, &last);
-        request_task(&mut request, &from);
+        request_task_after(&mut request, &from, 1);
         reassign(&mut move_on, &from, &to, number);
     }
     [

@@ -1,4 +1,4 @@
-//! Messages to measure with, as bytes: one a line, in Maelstrom's envelopes.
+//! The messages that are sent: one per line, in Maelstrom's envelopes.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -11,15 +11,15 @@ const START_MS: usize = 1_700_000_000_000;
 pub const INIT: &[u8] = b"{\"src\": \"c0\", \"dest\": \"n1\", \"body\": {\"type\": \"init\", \
     \"msg_id\": 1, \"node_id\": \"n1\", \"node_ids\": [\"n1\"]}}\n";
 
-/// In which order an envelope and its body have their fields.
+/// The order of the fields in an envelope and its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As Maelstrom and the course write them.
+    /// The order in which Maelstrom and the course write them.
     Normal,
     TypeLast,
     SrcAfterBody,
     UnknownBetween,
-    /// The last three at once.
+    /// The previous three at once.
     All,
 }
 
@@ -45,26 +45,26 @@ pub fn task(number: usize) -> String {
     format!("t{number:07}")
 }
 
-/// A chunk as a job gives it, the name of a file, in JSON.
+/// A typical chunk, the name of a file, as JSON.
 pub fn chunk(number: usize) -> String {
     format!("{{\"file\": \"{number:07}\"}}")
 }
 
-/// The numbers below `count`, each once in `count` steps, neighbours far apart: in a cluster nobody acts in the
-/// order in which all registered. After `count` steps they begin anew in another order: nobody is followed by
-/// the one that came next the last time.
+/// The numbers below `count`, each once in `count` steps, with neighbors far apart: the workers of a cluster do not act
+/// in the order in which they registered. After `count` steps the numbers repeat in another order, in which no number
+/// has the same successor as before.
 pub fn scattered(step: usize, count: usize) -> usize {
-    // Without a common factor with the counts in use, which are powers of ten and halves of them.
+    // It has no common factor with the counts in use, which are powers of ten and halves of them.
     const STRIDES: [usize; 5] = [611_953, 105_943, 924_269, 431_567, 267_401];
     step * STRIDES[step / count % STRIDES.len()] % count
 }
 
-/// `count` heartbeats of `workers` workers, who come in another order with every turn.
+/// `count` heartbeats of `workers` workers, in another order in each round.
 pub fn heartbeats(count: usize, workers: usize, order: Order) -> Vec<u8> {
     heartbeats_of(0..count, order, |number| scattered(number, workers))
 }
 
-/// The heartbeats of those numbers, each of the worker that `from` gives it.
+/// The heartbeats with these numbers, each from the worker that `from` returns for it.
 pub fn heartbeats_of(
     numbers: Range<usize>,
     order: Order,
@@ -102,7 +102,7 @@ pub fn heartbeats_of(
     input
 }
 
-/// One message of that type, with its other fields as JSON.
+/// One message of a type, with its other fields as JSON.
 fn message(input: &mut Vec<u8>, src: &str, kind: &str, fields: impl Display) {
     let _ = writeln!(
         input,
@@ -110,8 +110,8 @@ fn message(input: &mut Vec<u8>, src: &str, kind: &str, fields: impl Display) {
     );
 }
 
-/// A check at which workers that were silent since the last of `heartbeats` heartbeats began have failed, or,
-/// with a long timeout, none.
+/// A check that fails the workers not heard from since the last of `heartbeats` heartbeats began; with a long timeout
+/// it fails none.
 pub fn check_failures(input: &mut Vec<u8>, heartbeats: usize, timeout_ms: usize) {
     let now = START_MS + heartbeats + 1_000;
     message(
@@ -122,6 +122,7 @@ pub fn check_failures(input: &mut Vec<u8>, heartbeats: usize, timeout_ms: usize)
     );
 }
 
+/// A job in which a worker may get a task again as soon as its clock has moved since it failed at it.
 pub fn submit_job(input: &mut Vec<u8>, chunks: impl Iterator<Item = String>, reduces: usize) {
     let tasks: Vec<String> = (0..)
         .zip(chunks)
@@ -132,7 +133,9 @@ pub fn submit_job(input: &mut Vec<u8>, chunks: impl Iterator<Item = String>, red
         input,
         "c0",
         "submit_job",
-        format_args!("\"job_id\": \"job\", \"tasks\": [{tasks}], \"reduce_tasks\": {reduces}"),
+        format_args!(
+            "\"job_id\": \"job\", \"tasks\": [{tasks}], \"reduce_tasks\": {reduces}, \"avoid_ms\": 0"
+        ),
     );
 }
 
@@ -145,11 +148,17 @@ pub fn remove_job(input: &mut Vec<u8>) {
 }
 
 pub fn request_task(input: &mut Vec<u8>, worker: &str) {
+    request_task_after(input, worker, 0);
+}
+
+/// A request that is sent some ms after the others.
+pub fn request_task_after(input: &mut Vec<u8>, worker: &str, ms: usize) {
+    let timestamp = START_MS + ms;
     message(
         input,
         worker,
         "request_task",
-        format_args!("\"worker_id\": \"{worker}\", \"timestamp\": {START_MS}"),
+        format_args!("\"worker_id\": \"{worker}\", \"timestamp\": {timestamp}"),
     );
 }
 
@@ -190,4 +199,9 @@ pub fn reassign(input: &mut Vec<u8>, failed: &str, healthy: &str, number: usize)
              \"tasks\": [{{\"id\": \"{task}\", \"chunk\": {chunk}}}]"
         ),
     );
+}
+
+/// Any other message, with its fields as JSON.
+pub fn other(input: &mut Vec<u8>, kind: &str, fields: impl Display) {
+    message(input, "c0", kind, fields);
 }

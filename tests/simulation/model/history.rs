@@ -1,8 +1,14 @@
-//! What follows from the recorded history: states, barriers, queues and limits are functions of it.
+//! What follows from recorded history: states, barriers, queues and limits are computed from it.
 
 use super::{
     Accepted, Attempt, End, Job, JobState, Kind, Model, OutputLost, Task, TaskState, Verdict,
 };
+
+impl Attempt {
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.ended, Some(End::Failed { .. } | End::TimedOut { .. }))
+    }
+}
 
 impl Task {
     pub(super) fn is_map(&self) -> bool {
@@ -14,8 +20,16 @@ impl Task {
         self.results.last().filter(|result| result.lost.is_none())
     }
 
-    pub(super) fn worker_of(&self, attempt: i64) -> &str {
-        &self.attempts[usize::try_from(attempt).unwrap() - 1].worker
+    /// Where the attempt with this number is in the list.
+    pub(super) fn index_of(&self, number: i64) -> usize {
+        self.attempts
+            .iter()
+            .position(|attempt| attempt.number == number)
+            .expect("there is such an attempt")
+    }
+
+    pub(super) fn worker_of(&self, number: i64) -> &str {
+        &self.attempts[self.index_of(number)].worker
     }
 
     pub(super) fn live(&self) -> Vec<&Attempt> {
@@ -25,17 +39,40 @@ impl Task {
             .collect()
     }
 
-    pub(super) fn is_live_on(&self, worker: &str) -> bool {
-        self.live().iter().any(|attempt| attempt.worker == worker)
+    /// The index of the live attempt on this worker.
+    pub(super) fn live_on(&self, worker: &str) -> Option<usize> {
+        self.attempts
+            .iter()
+            .position(|attempt| attempt.ended.is_none() && attempt.worker == worker)
     }
 
-    /// Was this attempt number given to this worker?
-    /// CHOICE: an attempt given by `reassign` and not yet fetched is given.
-    pub(super) fn was_given(&self, worker: &str, attempt: i64) -> bool {
-        let numbered = (1i64..).zip(&self.attempts);
-        numbered
-            .into_iter()
-            .any(|(number, given)| number == attempt && given.worker == worker)
+    /// "An attempt that ended before its worker fetched it was never heard of by anyone: it is forgotten, but for its
+    /// number, as soon as the task has a newer one (reports of it are 22), and so is the history that it left. One that its
+    /// worker has reported on was heard of, and is remembered."
+    pub(super) fn remembered(&self) -> Vec<&Attempt> {
+        let newest = self.attempts.last().map(|attempt| attempt.number);
+        self.attempts
+            .iter()
+            .filter(|attempt| {
+                let was_heard_of = attempt.fetched || attempt.reported;
+                attempt.ended.is_none() || was_heard_of || Some(attempt.number) == newest
+            })
+            .collect()
+    }
+
+    /// The attempts that this worker was given, oldest first.
+    /// CHOICE: one that was given by `reassign` and is not fetched yet is among them.
+    pub(super) fn given_to(&self, worker: &str) -> Vec<&Attempt> {
+        let remembered = self.remembered().into_iter();
+        remembered
+            .filter(|attempt| attempt.worker == worker)
+            .collect()
+    }
+
+    pub(super) fn was_given(&self, worker: &str, number: i64) -> bool {
+        self.given_to(worker)
+            .iter()
+            .any(|attempt| attempt.number == number)
     }
 
     pub(super) fn state(&self) -> TaskState {
@@ -57,17 +94,21 @@ impl Task {
         matches!(self.state(), TaskState::Completed | TaskState::Skipped)
     }
 
-    /// "A task is *failed* once per `fail_task`", those with `lost_inputs` left out.
+    /// "A task is *failed* once per `fail_task` and once per time-out (but for those on a worker on which the task had
+    /// failed before, […] while another worker, on which it has not failed, could take it […])". "Its attempt does not count towards `max_failures`" where
+    /// inputs were lost.
     pub(super) fn failures(&self) -> i64 {
-        count(
-            self.attempts
-                .iter()
-                .filter(|attempt| attempt.ended == Some(End::Failed)),
-        )
+        count(self.attempts.iter().filter(|attempt| {
+            matches!(
+                attempt.ended,
+                Some(End::Failed { counted: true } | End::TimedOut { counted: true })
+            )
+        }))
     }
 
-    /// "*lost* once per attempt that its worker had fetched and lost […]; a reported lost output is a loss too."
-    /// CHOICE: an output that was lost with its worker, not reported, is no loss.
+    /// "*lost* once per attempt that its worker had fetched and that was lost (by `check_failures`, `reassign` or a new
+    /// `incarnation`). A reported lost output is a loss, too."
+    /// CHOICE: an output that was lost with its worker is none.
     pub(super) fn losses(&self) -> i64 {
         count(
             self.attempts
@@ -80,12 +121,11 @@ impl Task {
         )
     }
 
-    /// "A run time is from the first fetch of the winning attempt to the `timestamp` of its result."
-    /// CHOICE: a result of an attempt that was never fetched (`reassign`), or of one fetched before the task was
-    /// taken in, has none, and is left out of the median.
+    /// "A run time is from the first fetch of the winning attempt to its result, both by the worker's clock; where it is
+    /// not known, it is left out of the median."
     pub(super) fn run_time(&self) -> Option<i128> {
         let winner = self.winner()?;
-        let attempt = &self.attempts[usize::try_from(winner.attempt).unwrap() - 1];
+        let attempt = &self.attempts[self.index_of(winner.attempt)];
         Some(i128::from(winner.timestamp) - i128::from(attempt.fetched_at?))
     }
 }
@@ -106,6 +146,13 @@ impl Model {
             .expect("a task's job is known")
     }
 
+    pub(super) fn job_mut(&mut self, job_id: &str) -> &mut Job {
+        self.jobs
+            .iter_mut()
+            .find(|job| job.id == job_id)
+            .expect("a task's job is known")
+    }
+
     pub(super) fn tasks_of(&self, job_id: &str) -> Vec<&Task> {
         self.tasks
             .iter()
@@ -113,31 +160,16 @@ impl Model {
             .collect()
     }
 
-    pub(super) fn partitions(&self, job_id: &str) -> i64 {
-        self.job(job_id)
-            .submission
-            .as_ref()
-            .map_or(0, |submission| submission.reduce_tasks)
-    }
-
-    pub(super) fn is_shared(&self, job_id: &str) -> bool {
-        self.job(job_id)
-            .submission
-            .as_ref()
-            .is_some_and(|submission| submission.shared_map_output)
-    }
-
-    /// "A job is completed when all its reduce tasks (without any, all its map tasks) are completed or skipped."
-    /// "A job of no tasks completes at once." The job of tasks taken in is "running whenever one of its tasks is
-    /// unfinished", which is the same.
+    /// "A job is completed when all its reduce tasks (without any, all its map tasks) are completed or skipped." The job
+    /// of tasks taken in "is running whenever one of its tasks is unfinished", which is the same.
     pub(super) fn job_state(&self, job: &Job) -> JobState {
-        let decide = |task: &&Task| !task.is_map() || self.partitions(&job.id) == 0;
-        if job.error.is_some() {
+        let decides = |task: &&Task| !task.is_map() || job.settings.reduce_tasks == 0;
+        if job.failure.is_some() {
             JobState::Failed
         } else if self
             .tasks_of(&job.id)
             .into_iter()
-            .filter(decide)
+            .filter(decides)
             .all(Task::is_completed_or_skipped)
         {
             JobState::Completed
@@ -146,8 +178,8 @@ impl Model {
         }
     }
 
-    /// "Reduce tasks, re-sends and backups included, are handed out only while every map task of the job is completed
-    /// or skipped."
+    /// "Reduce tasks, re-sends and backups included, are handed out only while every map task of the job is completed or
+    /// skipped."
     pub(super) fn is_behind_the_barrier(&self, t: usize) -> bool {
         let task = &self.tasks[t];
         let maps_done = self
@@ -158,8 +190,8 @@ impl Model {
         !task.is_map() && !maps_done
     }
 
-    /// "Tasks queued again wait in one line, first come first out, ahead of every task never handed out; those follow in
-    /// task order."
+    /// "Tasks that are queued again wait in one line, first come first out, ahead of every task that was never handed out.
+    /// Those follow in task order."
     pub(super) fn queue(&self) -> Vec<usize> {
         let again = self
             .queued_again
@@ -170,23 +202,21 @@ impl Model {
         again.chain(never).collect()
     }
 
-    /// "it has failed `max_failures` times (default 4) or been lost `max_losses` times (default 16 […])"
+    /// "it has failed `max_failures` times […] or was lost `max_losses` times"
     pub(super) fn is_at_its_limits(&self, t: usize) -> bool {
-        self.tasks[t].failures() >= self.max_failures(t)
-            || self.tasks[t].losses() >= self.max_losses(t)
+        let task = &self.tasks[t];
+        let settings = &self.job(&task.job_id).settings;
+        task.failures() >= settings.max_failures || task.losses() >= settings.max_losses
     }
 
-    pub(super) fn max_failures(&self, t: usize) -> i64 {
-        self.job(&self.tasks[t].job_id)
-            .submission
-            .as_ref()
-            .map_or(4, |submission| submission.max_failures)
-    }
-
-    pub(super) fn max_losses(&self, t: usize) -> i64 {
-        self.job(&self.tasks[t].job_id)
-            .submission
-            .as_ref()
-            .map_or(16, |submission| submission.max_losses)
+    /// The output of task `t` is lost. With a mark, its worker has a history of the task by that.
+    pub(super) fn lose_output(&mut self, t: usize, how: OutputLost, marks: bool) {
+        let result = self.tasks[t].results.last_mut().expect("there is a winner");
+        result.lost = Some(how);
+        let attempt = result.attempt;
+        if marks {
+            let a = self.tasks[t].index_of(attempt);
+            self.mark(t, a);
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum Value<'a> {
 pub(super) struct Fields<'a>(pub(super) &'a [(Option<String>, Json<'a>)]);
 
 impl<'a> Fields<'a> {
-    /// Of a key that is there twice, the last counts.
+    /// "Of a key given twice in an object the last counts"
     pub(super) fn get(&self, name: &str) -> Option<&'a Json<'a>> {
         self.0
             .iter()
@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
             .filter(|json| !matches!(json.value, Value::Null))
     }
 
-    /// "Ids are strings, the empty one included."
+    /// "Ids and `error` are strings; the empty string is one."
     pub(super) fn text(&self, name: &str) -> Result<String, Refused> {
         self.get(name).and_then(Json::as_text).ok_or(MALFORMED)
     }
@@ -51,6 +51,29 @@ impl<'a> Fields<'a> {
         match self.optional(name) {
             None => Ok(None),
             Some(json) => Ok(Some(json.as_integer().ok_or(MALFORMED)?)),
+        }
+    }
+
+    /// "Durations and counts are not negative (12)."
+    pub(super) fn duration(&self, name: &str) -> Result<i64, Refused> {
+        self.optional_duration(name)?.ok_or(MALFORMED)
+    }
+
+    pub(super) fn optional_duration(&self, name: &str) -> Result<Option<i64>, Refused> {
+        match self.optional_integer(name)? {
+            Some(negative) if negative < 0 => Err(MALFORMED),
+            duration => Ok(duration),
+        }
+    }
+
+    /// The text of an `error`, as it is printed: "an `error` that has one [half of a surrogate pair] is kept as it came as a
+    /// whole".
+    pub(super) fn error_text(&self, name: &str) -> Result<String, Refused> {
+        let json = self.get(name).ok_or(MALFORMED)?;
+        match &json.value {
+            Value::Text(Some(text)) => Ok(quoted(text)),
+            Value::Text(None) => Ok(json.raw.to_string()),
+            _ => Err(MALFORMED),
         }
     }
 
@@ -75,7 +98,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// "Integers are 64-bit, signed, without fraction or exponent (`1.0` is 12)."
+    /// "Integers are 64-bit and signed, without fraction or exponent (`1.0` is 12)."
     pub(super) fn as_integer(&self) -> Option<i64> {
         match self.value {
             Value::Number => self.raw.parse::<i64>().ok(),

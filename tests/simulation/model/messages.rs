@@ -24,7 +24,7 @@ impl Model {
 
     /// One complete message text to the line that the node must print for it, or None where there is no reply.
     pub fn reply(&mut self, message: &str) -> Option<String> {
-        // "a line that is not a JSON object, leaves one line on stderr"
+        // "Every JSON object gets exactly one reply"
         let Some(Json {
             value: Value::Object(whole),
             ..
@@ -35,11 +35,11 @@ impl Model {
         };
         let whole = Fields(&whole);
 
-        // "A request is an envelope (any object with the key `body`) or a bare body."
+        // "A request is an envelope […] (any object with the key `body`) or a bare body"
         let is_envelope = whole.get("body").is_some();
         let src: Option<String> = whole.get("src").and_then(Json::as_text);
 
-        // "after `init`, an envelope whose `src` is no string cannot be answered, and is not executed"
+        // "after `init`, an envelope whose `src` is not a string cannot be answered and is not executed"
         if is_envelope && self.node_id.is_some() && src.is_none() {
             self.hit("envelope without src after init");
             return None;
@@ -54,13 +54,17 @@ impl Model {
             Some(_) => None,
         };
 
-        // "a message whose body has `in_reply_to` is itself a reply and is never answered"
+        // "a body with `in_reply_to`, or of type `error`, is itself a reply and is never answered"
         // CHOICE: `null` means absent here as well.
-        if let Some(body) = &body
-            && body.optional("in_reply_to").is_some()
-        {
-            self.hit("a reply");
-            return None;
+        if let Some(body) = &body {
+            if body.optional("in_reply_to").is_some() {
+                self.hit("a reply");
+                return None;
+            }
+            if body.text("type").is_ok_and(|name| name == "error") {
+                self.hit("an error from elsewhere");
+                return None;
+            }
         }
 
         let mut msg_id: Option<i64> = None;
@@ -70,7 +74,7 @@ impl Model {
                 self.hit("body no object");
                 Err(MALFORMED)
             }
-            // "Checks come in this order: `msg_id` and `type`; all fields (12); 20; […]"
+            // "Checks are made in this order: `msg_id` and `type`; all fields (12); existence (20); […]"
             Some(body) => match body.optional_integer("msg_id") {
                 Err(refused) => {
                     self.hit("msg_id no integer");
@@ -96,13 +100,12 @@ impl Model {
             ),
         };
 
-        // "Until `init` has named the node […] replies are bare bodies." "After `init`, […] the reply to an envelope
-        // is an envelope […], `init_ok` itself is the first of them. Bare bodies still get bare replies without
-        // `msg_id`."
+        // "Until `init` has named the node […] replies are **bare bodies**" "After `init`, […] the reply to an envelope is an
+        // envelope […]. `init_ok` is the first of them. A bare body still gets a bare reply without `msg_id`."
         let has_envelope = is_envelope && self.node_id.is_some();
 
-        // "the reply repeats it as `in_reply_to`, the second field after `type`. A request without one gets a reply
-        // without `in_reply_to`." "its body carries `msg_id`, counting from 0, right after `in_reply_to`"
+        // "The reply repeats it as `in_reply_to`, the second field after `type`. A request without `msg_id` gets a reply
+        // without `in_reply_to`." "its body carries a `msg_id` of its own, counting from 0, right after `in_reply_to`"
         let mut reply = vec![("type", quoted(reply_type))];
         if let Some(id) = msg_id {
             reply.push(("in_reply_to", id.to_string()));
@@ -138,7 +141,7 @@ impl Model {
             }
         };
         let handled = match request_type.as_str() {
-            // "(An `init` in such an envelope, before, is 12, bare.)"
+            // "(Before that, an `init` in such an envelope is error 12, bare.)"
             "init" if is_envelope && src.is_none() => {
                 self.hit("init in an envelope without src");
                 Err(MALFORMED)
@@ -156,8 +159,10 @@ impl Model {
             "job_status" => self.job_status(body),
             "task_status" => self.task_status(body),
             "status" => Ok(self.status()),
+            "list_jobs" => Ok(self.list_jobs()),
+            "list_workers" => Ok(self.list_workers()),
             "remove_job" => self.remove_job(body),
-            // "10 not-supported (unknown `type`; the text lists the known ones)"
+            // "10 not-supported: unknown `type`"
             _ => {
                 self.hit("type unknown");
                 return Err(NOT_SUPPORTED);

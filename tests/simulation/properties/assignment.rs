@@ -5,12 +5,14 @@ use super::super::snapshot::{TaskState, texts};
 use super::{Verdict, require};
 use serde_json::Value;
 
-/// What a request for a task has to be answered with.
+/// What a request for a task may be answered with.
 #[derive(Debug, PartialEq)]
 enum Due<'s> {
     Again(&'s str, i64),
-    Queued(&'s str, i64),
-    Backup(&'s str, i64),
+    /// Those in the queue that come first: all but the last may be passed over.
+    Queued(Vec<(&'s str, i64)>),
+    /// The same of the backups, where the queue has nothing that may not be passed over.
+    Backup(Vec<(&'s str, i64)>),
     Nothing,
 }
 
@@ -18,16 +20,29 @@ fn running(step: &Step) -> Vec<String> {
     texts(&step.request["running"]).unwrap_or_default()
 }
 
+/// Whether a worker need not be handed this task: it has a history of it, and somebody else is there; or it has failed
+/// attempts of its job. For how long, and who else could take it, is for the model to say.
+fn may_be_passed_over(step: &Step, task: &Task, worker: &str) -> bool {
+    let may_be_excluded = step
+        .ledger
+        .job(&task.job_id)
+        .is_some_and(|job| job.failed_by.contains(worker));
+    let has_history = task.history.contains(worker) && step.ledger.has_another_healthy(worker);
+    may_be_excluded || has_history
+}
+
 fn due<'s>(step: &'s Step) -> Due<'s> {
     let (worker, running) = (step.says("worker_id"), running(step));
     let ledger = step.ledger;
+    if ledger.is_restart(step.request) {
+        // What waits then is not what was seen before.
+        return match handed(step) {
+            Some((task, number)) => Due::Queued(vec![(task, number)]),
+            None => Due::Nothing,
+        };
+    }
     let may_have =
         |task: &&Task| !running.contains(&task.id) && !task.is_behind_barrier(step.before);
-    let number_of_next = |task: &Task| {
-        step.before(&task.id)
-            .map_or(0, |seen| i64::try_from(seen.attempts).unwrap_or(i64::MAX))
-            + 1
-    };
     let has = |task: &Task| {
         step.before(&task.id)
             .is_some_and(|seen| seen.workers.contains(&worker))
@@ -43,18 +58,32 @@ fn due<'s>(step: &'s Step) -> Due<'s> {
     if let Some((task, (number, _))) = assigned.min_by_key(|(_, (_, attempt))| attempt.assigned) {
         return Due::Again(&task.id, number);
     }
+    // Up to the first that may not be passed over.
+    let first = |tasks: Vec<&'s Task>| {
+        let is_next = |task: &&&Task| !may_be_passed_over(step, task, &worker);
+        let next = tasks.iter().position(|task| is_next(&task));
+        let count = next.map_or(tasks.len(), |next| next + 1);
+        let tasks = tasks[..count].iter();
+        let tasks: Vec<_> = tasks.map(|task| (&*task.id, task.next_number())).collect();
+        (tasks, next.is_some())
+    };
     let again = ledger.line.iter().filter_map(|id| ledger.task(id));
     let fresh = ledger
         .tasks
         .iter()
         .filter(|task| task.attempts.is_empty() && state(task) == Some(TaskState::Idle));
-    if let Some(task) = again.chain(fresh).find(may_have) {
-        return Due::Queued(&task.id, number_of_next(task));
+    let (queued, is_certain) = first(again.chain(fresh).filter(may_have).collect());
+    let is_handed = |tasks: &[(&str, i64)]| handed(step).is_some_and(|it| tasks.contains(&it));
+    if is_certain || is_handed(&queued) {
+        return Due::Queued(queued);
     }
-    let mut stragglers = ledger.backups.iter().filter_map(|id| ledger.task(id));
-    match stragglers.find(|task| may_have(task) && !has(task)) {
-        Some(task) => Due::Backup(&task.id, number_of_next(task)),
-        None => Due::Nothing,
+    let stragglers = ledger.backups.iter().filter_map(|id| ledger.task(id));
+    let stragglers = stragglers.filter(|task| may_have(task) && !has(task));
+    let (backups, is_certain) = first(stragglers.collect());
+    if is_certain || is_handed(&backups) {
+        Due::Backup(backups)
+    } else {
+        Due::Nothing
     }
 }
 
@@ -89,18 +118,24 @@ pub fn a_worker_gets_again_what_it_does_not_run(step: &Step) -> Verdict {
 /// Queued again before never handed out, in the order in which they came, as a new attempt.
 pub fn first_come_first_out(step: &Step) -> Verdict {
     match (step.did("request_task"), due(step)) {
-        (true, Due::Queued(task, number)) => require(handed(step) == Some((task, number)), || {
-            format!("{task:?} attempt {number} is next, and it is not handed that")
-        }),
+        (true, Due::Queued(next)) => {
+            let is_handed = handed(step).is_some_and(|it| next.contains(&it));
+            require(is_handed, || {
+                format!("{next:?} are next, and it is not handed one of them")
+            })
+        }
         _ => Ok(()),
     }
 }
 
 pub fn a_backup_goes_to_another_worker(step: &Step) -> Verdict {
     match (step.did("request_task"), due(step)) {
-        (true, Due::Backup(task, number)) => require(handed(step) == Some((task, number)), || {
-            format!("a backup of {task:?}, attempt {number}, waits, and it is not handed that")
-        }),
+        (true, Due::Backup(next)) => {
+            let is_handed = handed(step).is_some_and(|it| next.contains(&it));
+            require(is_handed, || {
+                format!("backups of {next:?} wait, and it is not handed one of them")
+            })
+        }
         _ => Ok(()),
     }
 }
@@ -111,6 +146,19 @@ pub fn nothing_is_handed_out_twice(step: &Step) -> Verdict {
     let is_due = !step.did("request_task") || due(step) != Due::Nothing;
     require(is_due || handed(step).is_none(), || {
         "there is nothing to be handed out".to_owned()
+    })
+}
+
+/// Not even of two jobs that have the same tasks, one after the other: a late report is never taken for another's.
+pub fn an_attempt_number_means_one_attempt(step: &Step) -> Verdict {
+    let Some((id, number)) = handed(step) else {
+        return Ok(());
+    };
+    let serial = step.ledger.task(id).map(|task| task.serial);
+    let now = (step.says("worker_id"), serial.unwrap_or_default());
+    let earlier = step.ledger.handed_out.get(&(id.to_owned(), number));
+    require(earlier.is_none_or(|earlier| *earlier == now), || {
+        format!("attempt {number} of {id:?} was another one before: {earlier:?}, not {now:?}")
     })
 }
 
@@ -170,19 +218,21 @@ pub fn a_reduce_reads_the_winning_outputs_of_all_maps(step: &Step) -> Verdict {
 
 /// Unknown, given up, withdrawn, never given to it, or completed by another.
 pub fn cancelled_iff_no_result_could_be_accepted(step: &Step) -> Verdict {
-    if !step.did("request_task") {
+    if !(step.did("request_task") || step.did("heartbeat")) {
         return Ok(());
     }
     let worker = step.says("worker_id");
     let is_in_vain = |id: &String| {
-        let (Some(task), Some(seen)) = (step.ledger.task(id), step.before(id)) else {
+        let (Some(task), Some(seen)) = (step.ledger.task(id), step.after(id)) else {
             return true;
         };
         // By this very request, it may be given one.
         let is_given = handed(step).is_some_and(|(handed, _)| handed == id);
-        let was_given = is_given || task.last_given_to(&worker).is_some();
+        let latest = task.given_to(&worker, seen).last();
+        let was_given = is_given || latest.is_some();
+        let has_timed_out = !is_given && latest.is_some_and(|(_, attempt)| attempt.timed_out);
         match (seen.state, &seen.winner) {
-            (state, _) if state.is_unfinished() => !was_given,
+            (state, _) if state.is_unfinished() => !was_given || has_timed_out,
             (TaskState::Completed, Some((winner, _))) => *winner != worker,
             _ => true,
         }
@@ -203,7 +253,7 @@ pub fn done_iff_no_job_is_unfinished(step: &Step) -> Verdict {
     if !step.did("request_task") || step.reply["type"] != "no_task" {
         return Ok(());
     }
-    let is_done = step.ledger.ever_a_job && !step.before.jobs.values().any(|job| job.is_running());
+    let is_done = step.ledger.ever_a_job && !step.after.jobs.values().any(|job| job.is_running());
     require(step.reply["done"] == is_done, || {
         format!("done is {is_done}")
     })
@@ -214,22 +264,31 @@ pub fn straggler_iff_running_for_too_long(step: &Step) -> Verdict {
     if !step.did("check_stragglers") {
         return Ok(());
     }
-    let now = i128::from(step.request["now"].as_i64().unwrap_or_default());
+    // What times out by the same check is no straggler any more, or has one attempt less.
+    if step.reply["timed_out"].is_array() {
+        return Ok(());
+    }
+    let now_ms = step.request["now"].as_i64().unwrap_or_default();
+    let now = i128::from(now_ms);
     let mut slow: Vec<&str> = vec![];
     for task in &step.ledger.tasks {
         let Some([only]) = step.before(&task.id).map(|seen| &seen.workers[..]) else {
             continue;
         };
-        let Some(fetched_at) = task
+        let Some(from) = task
             .last_given_to(only)
-            .and_then(|(_, attempt)| attempt.fetched_at)
+            .and_then(|(_, attempt)| step.ledger.runs_from(attempt, now_ms))
         else {
             continue;
         };
-        let ran_for = now - i128::from(fetched_at);
+        let ran_for = now - i128::from(from);
+        let min_run_ms = step.request["min_run_ms"].as_i64().unwrap_or(100);
         let is_slow = match step.request["slow_after_ms"].as_i64() {
             Some(slow_after_ms) => ran_for > i128::from(slow_after_ms),
-            None => twice_the_median(step, task).is_some_and(|twice| 4 * ran_for > 3 * twice),
+            None => {
+                ran_for > i128::from(min_run_ms)
+                    && twice_the_median(step, task).is_some_and(|twice| 4 * ran_for > 3 * twice)
+            }
         };
         slow.extend(is_slow.then_some(&*task.id));
     }
@@ -254,9 +313,7 @@ fn twice_the_median(step: &Step, of: &Task) -> Option<i128> {
     let mut run_times: Vec<i128> = winners
         .into_iter()
         .filter_map(|(task, number)| {
-            let winner = task
-                .attempts
-                .get(usize::try_from(number).ok()?.checked_sub(1)?)?;
+            let (_, winner) = task.numbered().find(|(known, _)| *known == number)?;
             Some(i128::from(task.completed_at) - i128::from(winner.fetched_at?))
         })
         .collect();

@@ -67,6 +67,8 @@ pub fn what_only_asks_changes_nothing(step: &Step) -> Verdict {
         "task_status",
         "status",
     ];
+    // A worker that was started again has lost what it ran, and what runs for too long times out.
+    let ends_attempts = step.ledger.is_restart(step.request) || step.reply["timed_out"].is_array();
     let counters = |seen: &Snapshot| {
         (
             seen.status["attempts"].clone(),
@@ -83,7 +85,8 @@ pub fn what_only_asks_changes_nothing(step: &Step) -> Verdict {
             && step.before.jobs == step.after.jobs
             && counters(step.before) == counters(step.after)
     };
-    require(!asks.iter().any(|kind| step.is(kind)) || is_same(), || {
+    let only_asks = asks.iter().any(|kind| step.is(kind)) && !ends_attempts;
+    require(!only_asks || is_same(), || {
         "it only asks, and has changed something".to_owned()
     })
 }
@@ -103,10 +106,17 @@ pub fn attempts_only_grow(step: &Step) -> Verdict {
 
 /// Each counter grows by what this message was answered with.
 pub fn counters_count_what_happened(step: &Step) -> Verdict {
-    let failures = step
+    let failures: i64 = step
         .tasks()
         .map(|(_, before, after)| after.failures - before.failures)
         .sum();
+    // A failure may be one that does not count for its task, and still ends an attempt.
+    let failed_attempts = if step.did("check_stragglers") {
+        step.growth(|status| &status["attempts"]["failed"])
+            .max(failures)
+    } else {
+        i64::from(super::results::is_failure(step))
+    };
     let was = |field: &str, value: bool| {
         i64::from(step.did("complete_task") && step.reply[field] == value)
     };
@@ -120,11 +130,12 @@ pub fn counters_count_what_happened(step: &Step) -> Verdict {
             .before(handed)
             .zip(step.after(handed))
             .is_some_and(|(before, after)| {
-                before.state == TaskState::Running && after.attempts > before.attempts
+                // The other attempt is live still.
+                after.workers.len() > 1 && after.attempts > before.attempts
             });
     let attempts = |name: &'static str| step.growth(move |status| &status["attempts"][name]);
     let expected = [
-        ("failed", attempts("failed"), failures),
+        ("failed", attempts("failed"), failed_attempts),
         (
             "completed",
             attempts("completed"),
@@ -233,6 +244,8 @@ pub fn a_job_ends_with_its_tasks(ledger: &Ledger, seen: &Snapshot) -> Verdict {
                 TaskState::Running,
                 TaskState::Completed,
                 TaskState::Skipped,
+                TaskState::Failed,
+                TaskState::Withdrawn,
             ];
             states.map(|state| {
                 let of = tasks
@@ -247,9 +260,14 @@ pub fn a_job_ends_with_its_tasks(ledger: &Ledger, seen: &Snapshot) -> Verdict {
         )?;
 
         let is_unfinished = tasks.iter().any(|(_, view)| view.state.is_unfinished());
-        let has_failed = tasks
+        let failed = tasks
             .iter()
-            .any(|(_, view)| view.state == TaskState::Failed);
+            .find(|(_, view)| view.state == TaskState::Failed)
+            .map(|(task, _)| &task.id);
+        let has_failed = failed.is_some();
+        require(view.failed_task.as_ref() == failed, || {
+            format!("job {:?} should name {failed:?}", job.id)
+        })?;
         let state = if has_failed {
             "failed"
         } else if is_unfinished {

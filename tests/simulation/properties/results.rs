@@ -19,8 +19,14 @@ pub fn refused_iff_unknown_or_never_given(step: &Step) -> Verdict {
     }
     let due = match reported(step) {
         None => Some(20),
-        Some(task) if !task.was_given(attempt(step), &step.says("worker_id")) => Some(22),
-        Some(_) => None,
+        Some(task) => {
+            let worker = step.says("worker_id");
+            let is_given = step.before(&task.id).is_some_and(|seen| {
+                let mut given = task.given_to(&worker, seen);
+                given.any(|(number, _)| number == attempt(step))
+            });
+            (!is_given).then_some(22)
+        }
     };
     require(step.refusal() == due, || {
         format!("the code should be {due:?}")
@@ -37,7 +43,7 @@ pub fn the_first_result_is_accepted(step: &Step) -> Verdict {
     ) else {
         return Ok(());
     };
-    if !before.state.is_unfinished() {
+    if !before.state.is_unfinished() || step.reply["type"] == "task_failed" {
         return Ok(());
     }
     let winner = Some((step.says("worker_id"), attempt(step)));
@@ -56,7 +62,7 @@ pub fn at_most_one_result_is_accepted(step: &Step) -> Verdict {
     else {
         return Ok(());
     };
-    if before.state.is_unfinished() {
+    if before.state.is_unfinished() || step.reply["type"] == "task_failed" {
         return Ok(());
     }
     let won = before
@@ -81,6 +87,19 @@ fn was_live(step: &Step, task: &Task) -> bool {
     is_held && last == Some(attempt(step))
 }
 
+fn names_inputs(step: &Step) -> bool {
+    step.request["lost_inputs"]
+        .as_array()
+        .is_some_and(|inputs| !inputs.is_empty())
+}
+
+/// Whether it ends an attempt as failed.
+pub fn is_failure(step: &Step) -> bool {
+    let is_answered_so = step.reply["type"] == "task_failed";
+    let was_live = reported(step).is_some_and(|task| was_live(step, task));
+    is_answered_so && was_live && !names_inputs(step)
+}
+
 pub fn a_failure_ends_a_live_attempt_and_nothing_else(step: &Step) -> Verdict {
     let Some(task) = reported(step).filter(|_| step.did("fail_task")) else {
         return Ok(());
@@ -96,13 +115,15 @@ pub fn a_failure_ends_a_live_attempt_and_nothing_else(step: &Step) -> Verdict {
             "the attempt was not live".to_owned()
         });
     }
-    let names_inputs = step.request["lost_inputs"]
-        .as_array()
-        .is_some_and(|inputs| !inputs.is_empty());
-    require(
-        after.failures == before.failures + i64::from(!names_inputs),
-        || "failures are miscounted".to_owned(),
-    )?;
+    // A worker that fails a task again, which others could run, says nothing new.
+    let repeats = task.failed_on.contains(&step.says("worker_id"));
+    let failures = after.failures - before.failures;
+    let is_counted = match (names_inputs(step), repeats) {
+        (true, _) => failures == 0,
+        (false, true) => (0..=1).contains(&failures),
+        (false, false) => failures == 1,
+    };
+    require(is_counted, || "failures are miscounted".to_owned())?;
     let worker = step.says("worker_id");
     let others: Vec<&String> = before
         .workers
@@ -144,4 +165,38 @@ pub fn a_reported_output_is_lost_once(step: &Step) -> Verdict {
         })?;
     }
     Ok(())
+}
+
+/// A worker that fails a task again and again, which others could run, brings it no nearer to its limit.
+pub fn one_bad_worker_never_fails_a_job(step: &Step) -> Verdict {
+    let Some(task) = reported(step).filter(|_| is_failure(step)) else {
+        return Ok(());
+    };
+    let (Some(job), Some(before)) = (step.ledger.job(&task.job_id), step.before(&task.id)) else {
+        return Ok(());
+    };
+    let bad = step.says("worker_id");
+    let could_take = |other: &super::super::ledger::Worker| {
+        other.id != bad
+            && !other.failed
+            && other.has_asked
+            && !job.failed_by.contains(&other.id)
+            && !task.history.contains(&other.id)
+            && !before.workers.contains(&other.id)
+    };
+    let is_repeated = task.failed_on.contains(&bad) && before.failures < job.max_failures;
+    let is_somebody_there = step.ledger.workers.iter().any(could_take);
+    let has_failed = step
+        .after(&task.id)
+        .is_some_and(|after| after.state.is_given_up());
+    let by_losses = before.losses >= job.max_losses;
+    require(
+        !(is_repeated && is_somebody_there && has_failed) || by_losses,
+        || {
+            format!(
+                "{bad:?} fails {:?} again, others could run it, and it is given up",
+                task.id
+            )
+        },
+    )
 }

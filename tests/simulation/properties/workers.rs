@@ -13,9 +13,10 @@ pub fn failed_iff_silent_longer_than_timeout(step: &Step) -> Verdict {
     let number = |name: &str| i128::from(step.request[name].as_i64().unwrap_or_default());
     let (now, timeout_ms) = (number("now"), number("timeout_ms"));
     let silent = step.ledger.workers.iter().filter(|worker| {
-        worker
-            .last_heartbeat
-            .is_some_and(|last| now - i128::from(last) > timeout_ms)
+        !worker.untimed
+            && worker
+                .last_heartbeat
+                .is_some_and(|last| now - i128::from(last) > timeout_ms)
     });
     let silent: Vec<&String> = silent.map(|worker| &worker.id).collect();
     let reported = texts(&step.reply["failed_workers"]).unwrap_or_default();
@@ -91,7 +92,7 @@ fn lives_on_its_worker(ledger: &Ledger, seen: &Snapshot, task: &Task) -> bool {
     let reduces = seen
         .jobs
         .get(&*task.job_id)
-        .map_or([0; 4], |job| job.reduces);
+        .map_or([0; 6], |job| job.reduces);
     let is_on_disk = ledger
         .job(&task.job_id)
         .is_some_and(|job: &Job| !job.shared_output);
@@ -103,19 +104,31 @@ fn lives_on_its_worker(ledger: &Ledger, seen: &Snapshot, task: &Task) -> bool {
 pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
     let may_lose = ["check_failures", "remove_worker", "reassign"]
         .iter()
-        .any(|kind| step.did(kind));
+        .any(|kind| step.did(kind))
+        || step.ledger.is_restart(step.request);
     let growth = step.growth(|status| &status["attempts"]["lost"]);
+    if step.did("fail_task") {
+        // A reduce that lost no inputs by its report is lost itself.
+        return require((0..=1).contains(&growth), || {
+            "one attempt can be lost by this".to_owned()
+        });
+    }
     if !may_lose {
         return require(growth == 0, || "no attempt can be lost by this".to_owned());
     }
     let taken_in = step.ledger.tasks.len() - step.tasks().count();
     let mut lost = i64::try_from(taken_in).unwrap_or(i64::MAX);
     let mut withdrawn = 0;
+    // What it held is lost, whatever it is handed by the same message.
+    let restarted = step
+        .ledger
+        .is_restart(step.request)
+        .then(|| step.says("worker_id"));
     for (task, before, after) in step.tasks() {
         let gone: Vec<&String> = before
             .workers
             .iter()
-            .filter(|worker| !after.workers.contains(worker))
+            .filter(|worker| !after.workers.contains(worker) || restarted.as_ref() == Some(worker))
             .collect();
         let was_fetched = |worker: &&&String| {
             task.last_given_to(worker)
@@ -128,6 +141,12 @@ pub fn a_lost_attempt_counts_once(step: &Step) -> Verdict {
         } else {
             lost += count;
             let losses = after.losses - before.losses;
+            // A worker that leaves takes nothing down.
+            let fetched = if step.did("remove_worker") {
+                0
+            } else {
+                fetched
+            };
             require(losses == fetched, || {
                 format!(
                     "{:?} was lost {fetched} times by this, not {losses}",

@@ -1,4 +1,4 @@
-//! The workers: what a process does from the task that it is given to the result that it reports.
+//! The workers: what a process does between receiving a task and reporting its result.
 
 use super::{Cluster, Event};
 use crate::ledger::{Inputs, Kind, TaskRef};
@@ -10,13 +10,13 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long a worker without a task waits before it asks again.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
-/// A worker process. A process that is killed is followed by another one on its machine, with a name of its own.
+/// A worker process. When it is killed, another one with a name of its own starts on its machine.
 pub struct Process {
     pub name: String,
     pub machine: u32,
     pub died_at: Option<Duration>,
     pub running: Option<Run>,
-    /// A reduce that lacks inputs, until the master says where they are now. Others may run meanwhile.
+    /// A reduce that lacks inputs, until the master says where they are now. The worker may run other tasks meanwhile.
     pub held: Option<Run>,
 }
 
@@ -25,7 +25,7 @@ impl Process {
         self.died_at.is_none_or(|died_at| time < died_at)
     }
 
-    /// What a request says of its worker and of the time, to come after other fields.
+    /// The fields that name the worker and the time, to append to other fields.
     fn fields(&self, now: Duration) -> String {
         let (name, now) = (&self.name, now.as_millis());
         format!(", \"worker_id\": \"{name}\", \"timestamp\": {now}")
@@ -50,14 +50,14 @@ pub struct Reduce {
     pub sum: u64,
     /// The maps whose outputs it lacks, in the order in which it fetches them.
     pub lacking: Vec<u32>,
-    /// When it began to fetch these.
+    /// When it began to fetch them.
     pub fetches_since: Duration,
     pub time_per_input: Duration,
     pub time_to_sort_and_write: Duration,
 }
 
 impl Reduce {
-    /// When it has tried to fetch all that it lacks.
+    /// When it will have tried to fetch all that it lacks.
     fn fetched_at(&self, number: usize) -> Duration {
         let number = u32::try_from(number).expect("as many as there are maps");
         self.fetches_since + self.time_per_input * number
@@ -89,8 +89,8 @@ impl Cluster {
         self.at(self.now + HEARTBEAT_EVERY, Event::Heartbeat { process });
     }
 
-    /// Asks for a task. A reduce that is held is not named as running, so that the master hands it out again
-    /// as soon as there is an output of each map, and until then something else: the maps that have to be run again.
+    /// Asks for a task. A reduce on hold is not listed in `running`, so that the master hands it out again as soon as
+    /// every map has an output. Until then the master hands out other tasks: the maps that have to run again.
     pub fn ask(&mut self, process: usize) {
         let worker = &self.processes[process];
         if !worker.is_alive_at(self.now) {
@@ -156,7 +156,7 @@ impl Cluster {
         self.ledger.start(task, attempt);
         let machine = self.processes[process].machine;
         let (shuffle, time_to_sort_and_write) = self.model.reduce_times(machine, reduce, attempt);
-        // From a place of its own on, so that not all of them are at the same worker.
+        // Each reduce starts at another map, so that they do not all fetch from the same worker at once.
         let first = reduce * (MAPS / REDUCES);
         let work = Reduce {
             inputs,
@@ -204,7 +204,7 @@ impl Cluster {
         self.runs
     }
 
-    /// What a live process is running, if it is still that.
+    /// The task that a live process is running, if it is still this one.
     fn take_run(&mut self, process: usize, run: u64) -> Option<Run> {
         let worker = &mut self.processes[process];
         let is_alive = worker.is_alive_at(self.now);
@@ -213,8 +213,8 @@ impl Cluster {
             .take_if(|running| is_alive && running.number == run)
     }
 
-    /// A reduce goes on when it has all its inputs. What it lacks is where a process is gone; before that is
-    /// taken for a loss, the master is asked where the outputs are by now.
+    /// Continues a reduce that has all its inputs. The inputs that it lacks were on processes that are gone. Before it
+    /// reports them lost, it asks the master where those outputs are now.
     pub fn fetched(&mut self, process: usize, number: u64) {
         let Some(mut run) = self.take_run(process, number) else {
             return;
@@ -309,7 +309,7 @@ impl Cluster {
     }
 }
 
-/// What a map gives to each reduce, one digit each.
+/// A map's output: one digit for each reduce.
 fn map_output(map: u32) -> String {
     let mut output = String::with_capacity(2 * REDUCES as usize + 1);
     for reduce in 0..REDUCES {

@@ -1,0 +1,26 @@
+"""Counts how often each word occurs. A word is what stands between blanks."""
+
+from collections import Counter
+from itertools import islice
+
+MANY = 500_000  # Words are counted in memory up to so many different ones.
+
+
+def map(lines):
+    """Yields words with how often they occur in some lines. A word may come more than once."""
+    counts = Counter()
+    lines = iter(lines)
+    while batch := list(islice(lines, 2_000)):  # Much faster than line by line.
+        counts.update("\n".join(batch).split())
+        if len(counts) > MANY:
+            yield from counts.items()
+            counts.clear()
+    yield from counts.items()
+
+
+def reduce(word, counts):
+    """Yields the word with the sum of its counts."""
+    yield word, sum(counts)
+
+
+combine = reduce

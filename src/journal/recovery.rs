@@ -1,0 +1,235 @@
+//! From a journal to the state that it leads to.
+
+use super::format::{Checksum, Damage, Lines, Next, Start};
+use super::recorder::Recorder;
+use crate::service::{Loader, Service};
+use crate::wire::{self, Effect, Message};
+use std::io::{self, BufRead};
+use std::{fmt, str};
+
+/// What was read of a journal.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The state that the records lead to.
+    pub service: Service,
+    /// Goes on behind them.
+    pub recorder: Recorder,
+    /// How many requests there are in it, those before the last compaction not counted.
+    pub requests: u64,
+    /// Length of the journal up to the end of the last whole record, in bytes; 0 for a new one.
+    pub bytes: u64,
+    /// Length of the state that it starts with, in bytes; 0 without one.
+    pub state_bytes: u64,
+    /// What stands behind the last whole record.
+    pub dropped: Option<Dropped>,
+    /// Whether the header still says that the journal is about to take its place.
+    pub is_partial: bool,
+}
+
+/// The end of a journal that was never acknowledged, or never synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// Where it starts, in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Whether a power loss has left zeros in it. Otherwise it is the beginning of one record.
+    pub has_hole: bool,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, bytes, .. } = self;
+        if self.has_hole {
+            write!(f, "dropped {bytes} bytes at byte {offset}, ")?;
+            f.write_str("which were not synced before a power loss and have a hole")
+        } else {
+            write!(f, "dropped a torn record, {bytes} bytes at byte {offset}")
+        }
+    }
+}
+
+impl Recovery {
+    /// Whether there is nothing to recover: no request has changed anything yet.
+    pub fn is_new(&self) -> bool {
+        self.requests == 0 && self.state_bytes == 0
+    }
+}
+
+/// Reads a journal, from which a node is to go on. An empty one is a new one. What a kill or a power loss
+/// leaves at its end is left out; any other damage is an error.
+pub fn recover(journal: impl BufRead) -> Result<Recovery, Damage> {
+    let mut recovery = read(journal)?;
+    if !recovery.is_new() {
+        let address = &mut recovery.service.address;
+        address.next_msg_id = address.next_msg_id.max(recovery.recorder.msg_ids_end);
+        recovery.service.master.recover();
+        recovery.recorder.append(b"!recovered");
+        recovery.recorder.must_sync = true;
+    }
+    Ok(recovery)
+}
+
+/// Reads a journal.
+pub(super) fn read(journal: impl BufRead) -> Result<Recovery, Damage> {
+    read_with(journal, |service, message| {
+        service.apply(message).unwrap_or(Effect::None)
+    })
+}
+
+/// Reads a journal, and writes the replies to its requests.
+pub fn replay(journal: impl BufRead, mut output: impl io::Write) -> Result<Recovery, Damage> {
+    let mut replies = Vec::new();
+    let mut problem = None;
+    let recovery = read_with(journal, |service, message| {
+        let effect = service.answer(message, &mut replies);
+        if problem.is_none() {
+            problem = output.write_all(&replies).err();
+        }
+        replies.clear();
+        effect.unwrap_or(Effect::None)
+    })?;
+    match problem {
+        None => Ok(recovery),
+        Some(error) => Err(error.into()),
+    }
+}
+
+/// Reads a journal, with `answer` to answer its requests.
+fn read_with(
+    journal: impl BufRead,
+    answer: impl FnMut(&mut Service, &Message<'_>) -> Effect,
+) -> Result<Recovery, Damage> {
+    let mut lines = Lines::new(journal);
+    let mut reader = Reader {
+        service: Service::default(),
+        loading: None,
+        msg_ids_end: 0,
+        requests: 0,
+        answer,
+    };
+    let mut recovery = Recovery {
+        service: Service::default(),
+        recorder: Recorder::new(),
+        requests: 0,
+        bytes: 0,
+        state_bytes: 0,
+        dropped: None,
+        is_partial: false,
+    };
+    match lines.read_header()? {
+        Start::Journal => {}
+        Start::Partial => recovery.is_partial = true,
+        Start::New(bytes) => {
+            recovery.dropped = (bytes > 0).then_some(Dropped {
+                offset: 0,
+                bytes,
+                has_hole: false,
+            });
+            return Ok(recovery);
+        }
+    }
+    loop {
+        let (number, offset) = (lines.number, lines.offset);
+        let (bytes, has_hole) = match lines.next()? {
+            Next::Record(record) => {
+                match reader.read(record, number) {
+                    Ok(None) => {}
+                    Ok(Some(checksum)) => {
+                        lines.checksum = checksum;
+                        recovery.state_bytes = lines.offset;
+                    }
+                    Err(problem) => {
+                        return Err(Damage::Line {
+                            number,
+                            offset,
+                            problem,
+                        });
+                    }
+                }
+                continue;
+            }
+            Next::End => break,
+            Next::Torn(bytes) => (bytes, false),
+            Next::Hole(bytes) => (bytes, true),
+        };
+        recovery.dropped = Some(Dropped {
+            offset,
+            bytes,
+            has_hole,
+        });
+        break;
+    }
+    if reader.loading.is_some() || recovery.is_partial && recovery.state_bytes == 0 {
+        return Err(lines.damage("the state that the journal starts with has no end"));
+    }
+    recovery.service = reader.service;
+    recovery.requests = reader.requests;
+    recovery.bytes = lines.offset;
+    recovery.recorder.checksum = lines.checksum;
+    recovery.recorder.msg_ids_end = reader.msg_ids_end;
+    recovery.recorder.records.clear();
+    recovery.recorder.must_sync = false;
+    Ok(recovery)
+}
+
+/// What the records read so far lead to.
+struct Reader<A> {
+    service: Service,
+    /// While a state is being read.
+    loading: Option<Loader>,
+    msg_ids_end: u64,
+    requests: u64,
+    answer: A,
+}
+
+impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
+    /// Reads a record. After the last one of a state, returns the checksum from which the chain goes on.
+    fn read(&mut self, record: &[u8], number: u64) -> Result<Option<Checksum>, String> {
+        if record.starts_with(b"{") {
+            if self.loading.is_some() {
+                return Err("it is a request within a state".into());
+            }
+            let mut message = Message::EMPTY;
+            wire::parse(record, &mut message).map_err(|_| "it is not a JSON object")?;
+            if (self.answer)(&mut self.service, &message) == Effect::None {
+                return Err("it is not a request that changes anything here".into());
+            }
+            self.requests += 1;
+        } else if let Some(state) = record.strip_prefix(b"!state ") {
+            return self.read_state(state, number);
+        } else if let Some(end) = record.strip_prefix(b"!msg_ids ") {
+            let end = str::from_utf8(end).ok().and_then(|end| end.parse().ok());
+            self.msg_ids_end = end.ok_or("it sets no ids aside")?;
+        } else if record == b"!recovered" && self.loading.is_none() {
+            self.service.master.recover();
+        } else if record != super::format::SYNCED || self.loading.is_some() {
+            return Err("it is of an unknown kind".into());
+        }
+        Ok(None)
+    }
+
+    /// Reads a record of the state that a compacted journal starts with.
+    fn read_state(&mut self, state: &[u8], number: u64) -> Result<Option<Checksum>, String> {
+        if state == b"begin" {
+            if number != 2 {
+                return Err("a state begins behind other records".into());
+            }
+            self.loading = Some(Loader::default());
+            return Ok(None);
+        }
+        let loading = self.loading.as_mut();
+        let loading = loading.ok_or("it belongs to a state that has not begun")?;
+        let Some(checksum) = state.strip_prefix(b"end ") else {
+            let state = str::from_utf8(state).map_err(|_| "it is not UTF-8")?;
+            return match loading.load(state) {
+                Ok(()) => Ok(None),
+                Err(corrupt) => Err(corrupt.to_string()),
+            };
+        };
+        let checksum = Checksum::from_hex(checksum).ok_or("it ends a state without a checksum")?;
+        let loading = self.loading.take().unwrap_or_default();
+        self.service = loading.finish().map_err(|corrupt| corrupt.to_string())?;
+        Ok(Some(checksum))
+    }
+}

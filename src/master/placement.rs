@@ -1,0 +1,198 @@
+//! Placement: which tasks are not handed to a worker for now, so that a bad worker does not spoil a job (protocol,
+//! section 6, "Handing out tasks").
+//!
+//! A worker with a *history* of a task is passed over for that task while another worker could take it. A worker
+//! that is *excluded* from a job gets no task of it.
+
+use super::Master;
+use super::events::Event;
+use super::state::jobs::Job;
+use super::state::keys::{JobKey, Kind, Lane, TaskKey};
+use std::collections::HashMap;
+
+/// When a request has passed over this many tasks for their history, it hands out the first of them.
+const MAX_PASSED_OVER: usize = 100;
+
+/// Whether a worker's clock has moved by at most `avoid_ms`, in either direction, from one of its heartbeats to
+/// another. Where one is not known, the time is over.
+fn is_within(avoid_ms: i64, then: Option<i64>, now: Option<i64>) -> bool {
+    let (Some(then), Some(now)) = (then, now) else {
+        return false;
+    };
+    (i128::from(now) - i128::from(then)).abs() <= i128::from(avoid_ms)
+}
+
+impl Master {
+    /// Whether a worker has a history of a task.
+    fn has_history(&self, worker: &str, key: TaskKey) -> bool {
+        let history = self.task(key).history();
+        if history.is_empty() {
+            return false;
+        }
+        let avoid_ms = self.job(key).options.avoid_ms;
+        let now = self.last_heartbeat(worker);
+        (history.iter())
+            .any(|entry| *entry.worker == *worker && is_within(avoid_ms, Some(entry.at), now))
+    }
+
+    fn last_heartbeat(&self, worker: &str) -> Option<i64> {
+        self.workers().get(worker)?.last_heartbeat
+    }
+
+    /// Whether a worker is excluded from a job: its last attempts all failed, and the last of them not long ago.
+    fn is_excluded(&self, worker: &str, job: &Job) -> bool {
+        job.suspects.contains(worker) && {
+            let conduct = job.conduct.get(worker);
+            let failed_at = conduct.and_then(|conduct| conduct.failed_at);
+            is_within(job.options.avoid_ms, failed_at, self.last_heartbeat(worker))
+        }
+    }
+
+    /// Whether a worker may be handed tasks of a job at all. A suspect that is no longer excluded may have one at a
+    /// time.
+    fn may_have_tasks_of(&self, worker: &str, key: JobKey) -> bool {
+        let job = self.jobs().get(key);
+        !job.suspects.contains(worker)
+            || !self.is_excluded(worker, job) && !self.has_live_attempt_of(worker, key)
+    }
+
+    fn has_live_attempt_of(&self, worker: &str, job: JobKey) -> bool {
+        let [maps, reduces] = [Kind::Map, Kind::Reduce].map(|kind| Lane { job, kind });
+        let holdings = self.workers().holdings(worker);
+        holdings.is_some_and(|holdings| {
+            let mut live = holdings.live.range((maps, 0)..=(reduces, u64::MAX));
+            live.next().is_some()
+        })
+    }
+
+    /// Whether a worker could take tasks of a job, its histories apart: it is healthy, has asked for a task since it
+    /// last failed by a check, and is not excluded.
+    fn is_candidate(&self, worker: &str, job: &Job) -> bool {
+        self.is_asking(worker) && !self.is_excluded(worker, job)
+    }
+
+    fn is_asking(&self, worker: &str) -> bool {
+        (self.workers().get(worker)).is_some_and(|worker| worker.has_asked)
+    }
+
+    /// How many workers could take tasks of a job, their histories apart. Only suspects can be excluded.
+    fn candidates(&self, job: &Job) -> usize {
+        let excluded = (job.suspects.iter())
+            .filter(|worker| self.is_asking(worker) && self.is_excluded(worker, job));
+        self.workers().asking() - excluded.count()
+    }
+
+    /// Whether a worker without a history of a task could take it, where `candidates` workers could take tasks of the
+    /// job.
+    fn another_of(&self, candidates: usize, key: TaskKey) -> bool {
+        self.another_but(candidates, key, &[])
+    }
+
+    /// Whether a worker on which a task has not failed yet could take it.
+    pub(super) fn another_untried_could_take(&self, key: TaskKey) -> bool {
+        let tried: Vec<&str> = (self.task(key).attempts.iter())
+            .filter(|attempt| attempt.has_failed)
+            .map(|attempt| &*attempt.worker)
+            .collect();
+        self.another_but(self.candidates(self.job(key)), key, &tried)
+    }
+
+    /// Whether one of the `candidates` workers that could take tasks of the job could take this one: it has neither a
+    /// live attempt nor a history of it, and is not one of `others`.
+    fn another_but(&self, candidates: usize, key: TaskKey, others: &[&str]) -> bool {
+        let (job, task) = (self.job(key), self.task(key));
+        let with_history = (task.history().iter())
+            .filter(|entry| {
+                let now = self.last_heartbeat(&entry.worker);
+                is_within(job.options.avoid_ms, Some(entry.at), now)
+            })
+            .map(|entry| &*entry.worker);
+        let mut unfit: Vec<&str> = with_history
+            .chain(task.live_attempts().map(|attempt| &*attempt.worker))
+            .chain(others.iter().copied())
+            .filter(|worker| self.is_candidate(worker, job))
+            .collect();
+        unfit.sort_unstable();
+        unfit.dedup();
+        candidates > unfit.len()
+    }
+
+    /// Ends all exclusions from each job that the asking worker is excluded from together with more than two thirds
+    /// of the workers: then the workers are not to blame. At most once per `avoid_ms` and job.
+    pub(super) fn end_exclusions_of_most(&mut self, worker: &str) {
+        let Some(holdings) = self.workers().holdings(worker) else {
+            return;
+        };
+        if holdings.failed_in.is_empty() {
+            return;
+        }
+        let now = self.last_heartbeat(worker);
+        let blameless: Vec<JobKey> = (holdings.failed_in.iter().copied())
+            .filter(|key| {
+                let job = self.jobs().get(*key);
+                self.is_excluded(worker, job)
+                    && 3 * self.candidates(job) < self.workers().asking()
+                    && !is_within(job.options.avoid_ms, job.amnesty_at, now)
+            })
+            .collect();
+        for job in self.in_submission_order(blameless) {
+            self.grant_amnesty(job, now);
+            let id = self.jobs().get(job).id.as_ref().into();
+            self.log(|| Event::ExclusionsEnded { job: id });
+        }
+    }
+
+    fn in_submission_order(&self, mut jobs: Vec<JobKey>) -> Vec<JobKey> {
+        jobs.sort_unstable_by_key(|key| self.jobs().get(*key).submitted);
+        jobs
+    }
+
+    /// The first of `tasks` that may be handed to a worker now; or the first that was passed over for its history,
+    /// when many were.
+    pub(super) fn first_to_hand_out(
+        &self,
+        worker: &str,
+        tasks: impl Iterator<Item = (TaskKey, Source)>,
+    ) -> Option<(TaskKey, Source)> {
+        let mut candidates = HashMap::new();
+        let mut passed_over = 0;
+        let mut first_passed_over = None;
+        for (key, source) in tasks {
+            if !self.has_history(worker, key) {
+                return Some((key, source));
+            }
+            let candidates = *(candidates.entry(key.job))
+                .or_insert_with(|| self.candidates(self.jobs().get(key.job)));
+            if !self.another_of(candidates, key) {
+                return Some((key, source));
+            }
+            first_passed_over.get_or_insert((key, source));
+            passed_over += 1;
+            if passed_over == MAX_PASSED_OVER {
+                return first_passed_over;
+            }
+        }
+        None
+    }
+
+    /// The queued tasks, then the waiting backups, of the jobs that a worker may have tasks of.
+    pub(super) fn waiting_for<'a>(
+        &'a self,
+        worker: &'a str,
+    ) -> impl Iterator<Item = (TaskKey, Source)> + 'a {
+        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, lane.job);
+        let queued = self.queued(may_have).map(|key| (key, Source::Queue));
+        let backups = (self.waiting_backups(may_have))
+            .filter(move |key| self.task(*key).live_on(worker).is_none())
+            .map(|key| (key, Source::Backups));
+        queued.chain(backups)
+    }
+}
+
+/// Where a task waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Queue,
+    /// As the backup of a straggler.
+    Backups,
+}

@@ -1,0 +1,87 @@
+//! Workers become known, are heard from, fail and are forgotten; and the master itself recovers.
+
+use crate::master::events::Event;
+use crate::master::state::Master;
+use crate::master::state::keys::WorkerId;
+use crate::master::state::workers::Heard;
+use crate::wire::Effect;
+
+impl Master {
+    /// Hears from a worker: whatever it says, it is there.
+    pub(in crate::master) fn hear(&mut self, id: &str, timestamp: i64) {
+        self.effect = self.effect.max(Effect::Heard);
+        let heard = self.workers.hear(id, timestamp);
+        self.events.detail(|| Event::WorkerHeard {
+            worker: id.into(),
+            at: timestamp,
+        });
+        match heard {
+            Heard::AsBefore => {}
+            Heard::Joined => self
+                .events
+                .push(|| Event::WorkerJoined { worker: id.into() }),
+            Heard::Back => self.events.push(|| Event::WorkerBack { worker: id.into() }),
+        }
+    }
+
+    /// Makes a worker known that is given a task but was never heard from.
+    pub(in crate::master) fn make_known(&mut self, id: &str) {
+        if self.workers.make_known(id) {
+            self.events
+                .push(|| Event::WorkerJoined { worker: id.into() });
+        }
+    }
+
+    /// Notes that a worker asks for a task.
+    pub(in crate::master) fn note_asking(&mut self, id: &str) {
+        self.workers.set_asked(id);
+    }
+
+    /// Sets a worker's incarnation. Returns whether it has restarted: the one before was smaller.
+    pub(in crate::master) fn set_incarnation(&mut self, id: &str, incarnation: i64) -> bool {
+        self.workers.set_incarnation(id, incarnation)
+    }
+
+    /// Notes a `check_failures`. Returns whether it is old.
+    pub(in crate::master) fn note_failure_check(&mut self, now: i64) -> bool {
+        self.effect = self.effect.max(Effect::Heard);
+        self.failure_checks.note(now)
+    }
+
+    /// Times untimed workers from `now` on, and makes those untimed that were last heard later than
+    /// `latest_credible`.
+    pub(in crate::master) fn set_worker_clocks(&mut self, now: i64, latest_credible: i128) {
+        self.workers.set_clocks(now, latest_credible);
+    }
+
+    /// Marks a worker as failed.
+    pub(in crate::master) fn mark_failed(&mut self, id: &str) {
+        self.effect = Effect::Changed;
+        self.workers.fail(id);
+    }
+
+    /// Forgets a worker that holds nothing that could still be lost.
+    pub(in crate::master) fn forget_worker(&mut self, id: &WorkerId) {
+        self.effect = Effect::Changed;
+        self.forget_conduct(id);
+        self.workers.forget(id);
+        self.workers.drop_empty_holdings(id);
+    }
+
+    /// Goes on after a recovery: for a while nobody could reach the master.
+    pub fn recover(&mut self) {
+        self.workers.recover();
+        for key in &self.running {
+            let task = self.jobs.task_mut(*key);
+            for number in task.live.iter() {
+                if let Some(attempt) = task.attempt_mut(number)
+                    && std::mem::take(&mut attempt.fetched_since_recovery)
+                {
+                    attempt.runs_from = None;
+                }
+            }
+        }
+        self.failure_checks.is_first_since_recovery = true;
+        self.straggler_checks.is_first_since_recovery = true;
+    }
+}

@@ -1,0 +1,279 @@
+//! Workers: who is known, when each was last heard from, and what each of them holds (protocol, section 5).
+
+use super::keys::{JobKey, Lane, TaskKey, WorkerId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// A known worker.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Place in the order in which workers became known.
+    pub joined: u64,
+    /// The latest time heard, or the time of a check that stands in for it, in ms; `None` where neither is known.
+    pub last_heartbeat: Option<i64>,
+    /// The next check that is not old times the worker, unless it is heard from first. Until then no check
+    /// reports it.
+    pub is_untimed: bool,
+    pub has_failed: bool,
+    /// Whether it was heard from since the last recovery.
+    pub heard_since_recovery: bool,
+    /// Whether it has sent a `request_task` since it last failed by a check.
+    pub has_asked: bool,
+    /// The largest incarnation heard.
+    pub incarnation: Option<i64>,
+}
+
+impl Worker {
+    /// How long the worker has been silent at `now`, in ms; `None` while it is untimed.
+    pub fn silence(&self, now: i64) -> Option<i128> {
+        if self.is_untimed {
+            return None;
+        }
+        Some(i128::from(now) - i128::from(self.last_heartbeat?))
+    }
+}
+
+/// What a worker holds, known or not. An entry that holds nothing is dropped.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    /// Its live attempts, by lane and by their place in the order of all assignments.
+    pub live: BTreeMap<(Lane, u64), TaskKey>,
+    /// The unfinished tasks whose most recent attempt was here and is no longer live.
+    pub departed: BTreeSet<TaskKey>,
+    /// The accepted map outputs that live here and are still needed.
+    pub outputs: BTreeSet<TaskKey>,
+    /// The jobs of which its last attempt failed.
+    pub failed_in: BTreeSet<JobKey>,
+}
+
+impl Holdings {
+    fn is_empty(&self) -> bool {
+        self.live.is_empty()
+            && self.departed.is_empty()
+            && self.outputs.is_empty()
+            && self.failed_in.is_empty()
+    }
+}
+
+/// Whether hearing from a worker changed what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    AsBefore,
+    /// It was not known before.
+    Joined,
+    /// It had failed.
+    Back,
+}
+
+/// All workers.
+#[derive(Debug, Default)]
+pub struct Workers {
+    /// The known workers: id → last heartbeat, and what else is known of each.
+    known: HashMap<WorkerId, Worker>,
+    /// What each worker holds, known or not.
+    holdings: HashMap<WorkerId, Holdings>,
+    /// How many workers ever became known.
+    pub(super) joined: u64,
+    /// How many of the known ones have failed.
+    failed: usize,
+    /// How many of the known ones have sent a `request_task` since they last failed by a check.
+    asking: usize,
+}
+
+impl Workers {
+    pub fn get(&self, id: &str) -> Option<&Worker> {
+        self.known.get(id)
+    }
+
+    /// The known workers in no particular order, for what does not depend on one.
+    pub fn iter(&self) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        self.known.iter()
+    }
+
+    /// The known workers in the order in which they became known.
+    pub fn in_order(&self) -> Vec<(&WorkerId, &Worker)> {
+        let mut list: Vec<_> = self.known.iter().collect();
+        list.sort_unstable_by_key(|(_, worker)| worker.joined);
+        list
+    }
+
+    /// How many known workers are healthy, and how many have failed.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.known.len() - self.failed, self.failed)
+    }
+
+    /// How many healthy workers have sent a `request_task` since they last failed by a check.
+    pub fn asking(&self) -> usize {
+        self.asking
+    }
+
+    /// The id to keep for a worker: the text that is shared already, if there is one.
+    pub fn shared_id(&self, id: &str) -> WorkerId {
+        (self.known.get_key_value(id).map(|(id, _)| id))
+            .or_else(|| self.holdings.get_key_value(id).map(|(id, _)| id))
+            .map_or_else(|| id.into(), Rc::clone)
+    }
+
+    pub fn holdings(&self, id: &str) -> Option<&Holdings> {
+        self.holdings.get(id)
+    }
+
+    /// Hears from a worker at its `timestamp`: from now on it is known, timed and healthy. A timestamp that is
+    /// not later than the last one does not move it back.
+    pub(super) fn hear(&mut self, id: &str, timestamp: i64) -> Heard {
+        let Some(worker) = self.known.get_mut(id) else {
+            self.add(
+                id,
+                Worker {
+                    last_heartbeat: Some(timestamp),
+                    heard_since_recovery: true,
+                    ..Worker::default()
+                },
+            );
+            return Heard::Joined;
+        };
+        worker.last_heartbeat = worker.last_heartbeat.max(Some(timestamp));
+        worker.is_untimed = false;
+        worker.heard_since_recovery = true;
+        if !worker.has_failed {
+            return Heard::AsBefore;
+        }
+        worker.has_failed = false;
+        self.failed -= 1;
+        Heard::Back
+    }
+
+    /// Makes a worker known that was given a task but was never heard from. Returns whether it was unknown.
+    pub(super) fn make_known(&mut self, id: &str) -> bool {
+        let is_new = !self.known.contains_key(id);
+        if is_new {
+            self.add(
+                id,
+                Worker {
+                    is_untimed: true,
+                    ..Worker::default()
+                },
+            );
+        }
+        is_new
+    }
+
+    fn add(&mut self, id: &str, mut worker: Worker) {
+        worker.joined = self.joined;
+        self.joined += 1;
+        self.known.insert(self.shared_id(id), worker);
+    }
+
+    /// Notes that a known worker has sent a `request_task`.
+    pub(super) fn set_asked(&mut self, id: &str) {
+        if let Some(worker) = self.known.get_mut(id) {
+            self.asking += usize::from(!std::mem::replace(&mut worker.has_asked, true));
+        }
+    }
+
+    /// Sets the largest incarnation heard from a known worker. Returns whether there was a smaller one before.
+    pub(super) fn set_incarnation(&mut self, id: &str, incarnation: i64) -> bool {
+        let Some(worker) = self.known.get_mut(id) else {
+            return false;
+        };
+        let before = worker.incarnation.replace(incarnation);
+        before.is_some_and(|before| before < incarnation)
+    }
+
+    /// Times the untimed workers from `now` on, and makes those untimed, and forgets their last heartbeat, that
+    /// were last heard later than `latest_credible`.
+    pub(super) fn set_clocks(&mut self, now: i64, latest_credible: i128) {
+        for worker in self.known.values_mut() {
+            if (worker.last_heartbeat).is_some_and(|last| i128::from(last) > latest_credible) {
+                worker.last_heartbeat = None;
+                worker.is_untimed = true;
+            } else if worker.is_untimed {
+                worker.last_heartbeat = worker.last_heartbeat.max(Some(now));
+                worker.is_untimed = false;
+            }
+        }
+    }
+
+    /// Marks a known worker as failed.
+    pub(super) fn fail(&mut self, id: &str) {
+        let Some(worker) = self.known.get_mut(id) else {
+            return;
+        };
+        worker.incarnation = None;
+        self.failed += usize::from(!std::mem::replace(&mut worker.has_failed, true));
+        self.asking -= usize::from(std::mem::take(&mut worker.has_asked));
+    }
+
+    /// Forgets a known worker.
+    pub(super) fn forget(&mut self, id: &str) {
+        if let Some(worker) = self.known.remove(id) {
+            self.failed -= usize::from(worker.has_failed);
+            self.asking -= usize::from(worker.has_asked);
+        }
+    }
+
+    /// After a recovery: the healthy workers heard from since the recovery before become untimed.
+    pub(super) fn recover(&mut self) {
+        for worker in self.known.values_mut() {
+            worker.is_untimed |= worker.heard_since_recovery && !worker.has_failed;
+            worker.heard_since_recovery = false;
+        }
+    }
+
+    /// Changes what a worker holds.
+    pub(super) fn hold<R>(&mut self, id: &WorkerId, change: impl FnOnce(&mut Holdings) -> R) -> R {
+        if let Some(holdings) = self.holdings.get_mut(id) {
+            let result = change(holdings);
+            // What a known worker holds changes all the time, so its entry stays until the worker is forgotten. While
+            // there are fewer entries than known workers, nobody has to look up which this is.
+            if holdings.is_empty()
+                && self.holdings.len() > self.known.len()
+                && !self.known.contains_key(id)
+            {
+                self.holdings.remove(id);
+            }
+            return result;
+        }
+        let mut holdings = Holdings::default();
+        let result = change(&mut holdings);
+        if !holdings.is_empty() {
+            self.holdings.insert(Rc::clone(id), holdings);
+        }
+        result
+    }
+
+    /// Takes a worker's map outputs away from it.
+    pub(super) fn take_outputs(&mut self, id: &str) -> BTreeSet<TaskKey> {
+        (self.holdings.get_mut(id))
+            .map(|holdings| std::mem::take(&mut holdings.outputs))
+            .unwrap_or_default()
+    }
+
+    /// Drops the entry of a worker that holds nothing.
+    pub(super) fn drop_empty_holdings(&mut self, id: &str) {
+        if self.holdings.get(id).is_some_and(Holdings::is_empty) {
+            self.holdings.remove(id);
+        }
+    }
+
+    /// Takes a worker from a snapshot. Errors: it is there already, or is not as a worker can be.
+    pub(super) fn load(&mut self, id: &WorkerId, worker: Worker) -> Result<(), &'static str> {
+        if worker.has_asked && worker.has_failed {
+            return Err("a failed worker has not asked for a task since it failed");
+        }
+        if worker.last_heartbeat.is_none() && !worker.is_untimed {
+            return Err("a worker that was never heard from is untimed");
+        }
+        if worker.joined >= self.joined {
+            return Err("a worker became known after the last one did");
+        }
+        self.failed += usize::from(worker.has_failed);
+        self.asking += usize::from(worker.has_asked);
+        match self.known.insert(Rc::clone(id), worker) {
+            None => Ok(()),
+            Some(_) => Err("a worker is there twice"),
+        }
+    }
+}
