@@ -6,6 +6,7 @@ mod arguments;
 mod compact;
 mod replay;
 mod serve;
+mod timeline;
 
 pub use arguments::UsageError;
 
@@ -13,6 +14,7 @@ use arguments::{Arguments, Outcome, Syntax};
 use compact::Compact;
 use replay::Replay;
 use serve::Serve;
+use self::timeline::Timeline;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 
@@ -39,6 +41,7 @@ type Parse = fn(&mut dyn Iterator<Item = OsString>) -> Result<Action, UsageError
 const SUBCOMMANDS: &[(&str, Parse)] = &[
     ("compact", parse_as::<Compact>),
     ("replay", parse_as::<Replay>),
+    ("timeline", parse_as::<Timeline>),
 ];
 
 /// Parses a command line without the program's name. Without the name of a command in front, it is for [`Serve`].

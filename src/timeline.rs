@@ -11,14 +11,16 @@
 
 mod collector;
 mod page;
+mod read;
 mod sha256;
 mod story;
 mod trace;
 
 pub use collector::Collector;
 pub use page::write_page;
+pub use read::read;
 pub use story::{
-    Attempt, Backup, Barrier, Counts, End, Failure, FailureKind, Interruption, Job, JobEnd, Kind,
+    Attempt, Backup, Barrier, Counts, End, Failure, FailureKind, Interruption, Job, JobEnd,
     Lost, Loss, Moment, Numbers, Saved, Source, Story, Task, TaskState, Wait, Worker,
 };
 pub use trace::write_trace;

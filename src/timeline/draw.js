@@ -228,10 +228,10 @@ const activity = (() => {
     changes.push([attempts.start[attempt], series, 1]);
     if (attempts.end[attempt] !== null) changes.push([endOf(attempt), series, -1]);
   }
-  story.waits.task.forEach((task, index) => {
-    const series = 2 + tasks.reduce[task], from = story.waits.from[index], to = story.waits.to[index];
-    changes.push([from, series, 1]);
-    if (to !== null) changes.push([Math.max(from, to), series, -1]);
+  story.waits.tasks.forEach((count, index) => {
+    const series = 2 + story.waits.reduce[index], from = story.waits.from[index], to = story.waits.to[index];
+    changes.push([from, series, count]);
+    if (to !== null) changes.push([Math.max(from, to), series, -count]);
   });
   changes.sort((a, b) => a[0] - b[0]);
   const times = [story.from], counts = [[0, 0, 0, 0]];

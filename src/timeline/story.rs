@@ -3,6 +3,7 @@
 //! Times are in ms, by the clock of whoever sent the message; workers, jobs, tasks and attempts are named by
 //! their places in the story's lists.
 
+use crate::master::Kind;
 use std::collections::BTreeMap;
 
 /// Where a story was read from.
@@ -105,12 +106,6 @@ pub struct Counts {
     pub withdrawn: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Map,
-    Reduce,
-}
-
 #[derive(Debug)]
 pub struct Task {
     pub id: Box<str>,
@@ -127,6 +122,12 @@ pub enum TaskState {
     Skipped,
     Failed,
     Withdrawn,
+}
+
+impl TaskState {
+    pub(super) fn is_unfinished(self) -> bool {
+        matches!(self, Self::Idle | Self::Running)
+    }
 }
 
 #[derive(Debug)]
