@@ -10,11 +10,11 @@ mod timeline;
 
 pub use arguments::UsageError;
 
+use self::timeline::Timeline;
 use arguments::{Arguments, Outcome, Syntax};
 use compact::Compact;
 use replay::Replay;
 use serve::Serve;
-use self::timeline::Timeline;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 

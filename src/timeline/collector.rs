@@ -97,7 +97,13 @@ impl Collector {
         let events: Vec<&Event> = events.into_iter().collect();
         let mut request = RequestContext::default();
         for event in &events {
-            if let Event::TaskFailed { task, attempt, error, .. } = event {
+            if let Event::TaskFailed {
+                task,
+                attempt,
+                error,
+                ..
+            } = event
+            {
                 request.errors.insert((task, *attempt), error);
             }
         }
@@ -105,7 +111,10 @@ impl Collector {
             self.happen(event, now, &mut request);
         }
         for attempt in request.superseded {
-            let winner = request.accepted.get(&self.story.attempts[attempt].task).copied();
+            let winner = request
+                .accepted
+                .get(&self.story.attempts[attempt].task)
+                .copied();
             self.story.attempts[attempt].ended = Some((now, End::Superseded(winner)));
         }
     }
@@ -125,17 +134,36 @@ impl Collector {
                     failure.back.get_or_insert(now);
                 }
             }
-            Event::WorkerFailed { worker, silent_ms, timeout_ms, .. } => {
+            Event::WorkerFailed {
+                worker,
+                silent_ms,
+                timeout_ms,
+                ..
+            } => {
                 let (silent_ms, timeout_ms) = (*silent_ms, *timeout_ms);
-                self.fail(worker, FailureKind::Check { silent_ms, timeout_ms }, now, request);
+                self.fail(
+                    worker,
+                    FailureKind::Check {
+                        silent_ms,
+                        timeout_ms,
+                    },
+                    now,
+                    request,
+                );
             }
-            Event::WorkerRestarted { worker, .. } => self.fail(worker, FailureKind::Restart, now, request),
+            Event::WorkerRestarted { worker, .. } => {
+                self.fail(worker, FailureKind::Restart, now, request)
+            }
             Event::WorkerRemoved { worker, .. } => {
                 self.fail(worker, FailureKind::Removal, now, request);
                 self.remove_worker(worker, now);
             }
             Event::WorkerForgotten { worker } => self.remove_worker(worker, now),
-            Event::JobSubmitted { job, map_tasks, reduce_tasks } => {
+            Event::JobSubmitted {
+                job,
+                map_tasks,
+                reduce_tasks,
+            } => {
                 let job = self.job(job, now);
                 let story = &mut self.story.jobs[job];
                 (story.maps.total, story.reduces.total) = (*map_tasks, *reduce_tasks);
@@ -154,7 +182,10 @@ impl Collector {
             Event::JobRemoved { job } => self.remove_job(job, now),
             Event::BarrierOpened { job } => {
                 let job = self.job(job, now);
-                self.story.jobs[job].barriers.push(Barrier { opened: now, closed: None });
+                self.story.jobs[job].barriers.push(Barrier {
+                    opened: now,
+                    closed: None,
+                });
             }
             Event::BarrierClosed { job } => {
                 let job = self.job(job, now);
@@ -162,16 +193,31 @@ impl Collector {
                     barrier.closed.get_or_insert(now);
                 }
             }
-            Event::AttemptStarted { task, job, kind, attempt, worker, is_backup, fetched_at } => {
-                let (task, worker) = (self.start_task(task, job, *kind, now), self.worker(worker, now));
+            Event::AttemptStarted {
+                task,
+                job,
+                kind,
+                attempt,
+                worker,
+                is_backup,
+                fetched_at,
+            } => {
+                let (task, worker) = (
+                    self.start_task(task, job, *kind, now),
+                    self.worker(worker, now),
+                );
                 self.start(task, *attempt, worker, *is_backup, *fetched_at, now);
             }
-            Event::AttemptFetched { task, attempt, at, .. } => {
+            Event::AttemptFetched {
+                task, attempt, at, ..
+            } => {
                 if let Some(attempt) = self.find(task, *attempt) {
                     self.story.attempts[attempt].fetched.get_or_insert(*at);
                 }
             }
-            Event::AttemptEnded { task, attempt, end, .. } => {
+            Event::AttemptEnded {
+                task, attempt, end, ..
+            } => {
                 let error = request.errors.get(&(&**task, *attempt)).copied();
                 if let Some(attempt) = self.find(task, *attempt) {
                     self.end(attempt, *end, error, now, request);
@@ -188,7 +234,11 @@ impl Collector {
                     self.story.attempts[attempt].dropped.push(now);
                 }
             }
-            Event::OutputLost { task, attempt, worker } => {
+            Event::OutputLost {
+                task,
+                attempt,
+                worker,
+            } => {
                 if let Some(attempt) = self.find(task, *attempt) {
                     self.story.attempts[attempt].output_lost = Some(now);
                     if let Some(failure) = self.failure(worker, request) {
@@ -234,13 +284,21 @@ impl Collector {
         let failures = &mut self.story.workers[worker].failures;
         request.failures.insert(worker, failures.len());
         let back = (kind == FailureKind::Restart).then_some(now);
-        failures.push(Failure { kind, at: now, back, attempts: Vec::new(), outputs: Vec::new() });
+        failures.push(Failure {
+            kind,
+            at: now,
+            back,
+            attempts: Vec::new(),
+            outputs: Vec::new(),
+        });
     }
 
     /// The failure by which a worker loses something in this request.
     fn failure(&mut self, worker: &str, request: &RequestContext<'_>) -> Option<&mut Failure> {
         let worker = *self.workers.get(worker)?;
-        self.story.workers[worker].failures.get_mut(*request.failures.get(&worker)?)
+        self.story.workers[worker]
+            .failures
+            .get_mut(*request.failures.get(&worker)?)
     }
 
     fn remove_worker(&mut self, id: &str, now: i64) {
@@ -278,21 +336,40 @@ impl Collector {
 
     fn stop_waiting(&mut self, job: usize, to: Option<i64>) {
         let from = self.story.jobs[job].submitted;
-        for (kind, tasks) in [Kind::Map, Kind::Reduce].into_iter().zip(std::mem::take(&mut self.unstarted[job])) {
+        for (kind, tasks) in [Kind::Map, Kind::Reduce]
+            .into_iter()
+            .zip(std::mem::take(&mut self.unstarted[job]))
+        {
             if tasks > 0 {
-                self.story.waits.push(Wait { job, kind, tasks, from, to });
+                self.story.waits.push(Wait {
+                    job,
+                    kind,
+                    tasks,
+                    from,
+                    to,
+                });
             }
         }
         let (tasks, story) = (&self.tasks, &mut self.story);
         let mut ended: Vec<_> = self
             .requeued
-            .extract_if(|id, _| tasks.get(id).is_some_and(|task| story.tasks[*task].job == job))
+            .extract_if(|id, _| {
+                tasks
+                    .get(id)
+                    .is_some_and(|task| story.tasks[*task].job == job)
+            })
             .map(|(id, from)| (tasks[&id], from))
             .collect();
         ended.sort_unstable();
         for (task, from) in ended {
             let kind = story.tasks[task].kind;
-            story.waits.push(Wait { job, kind, tasks: 1, from, to });
+            story.waits.push(Wait {
+                job,
+                kind,
+                tasks: 1,
+                from,
+                to,
+            });
             if to.is_some() {
                 story.tasks[task].state = TaskState::Withdrawn;
             }
@@ -317,7 +394,11 @@ impl Collector {
     fn count_tasks(&mut self, job: usize) {
         for task in self.story.tasks.iter().filter(|task| task.job == job) {
             let story = &mut self.story.jobs[job];
-            let counts = if task.kind == Kind::Map { &mut story.maps } else { &mut story.reduces };
+            let counts = if task.kind == Kind::Map {
+                &mut story.maps
+            } else {
+                &mut story.reduces
+            };
             *match task.state {
                 TaskState::Idle => &mut counts.idle,
                 TaskState::Running => &mut counts.running,
@@ -347,13 +428,24 @@ impl Collector {
             Some(task) => task,
             None => {
                 let task = self.story.tasks.len();
-                self.story.tasks.push(Task { id: id.into(), job, kind, state: TaskState::Running });
+                self.story.tasks.push(Task {
+                    id: id.into(),
+                    job,
+                    kind,
+                    state: TaskState::Running,
+                });
                 self.tasks.insert(id.into(), task);
                 let unstarted = &mut self.unstarted[job][kind as usize];
                 if *unstarted > 0 && !self.requeued.contains_key(id) {
                     *unstarted -= 1;
                     let from = self.story.jobs[job].submitted;
-                    self.story.waits.push(Wait { job, kind, tasks: 1, from, to: Some(now) });
+                    self.story.waits.push(Wait {
+                        job,
+                        kind,
+                        tasks: 1,
+                        from,
+                        to: Some(now),
+                    });
                 }
                 task
             }
@@ -366,7 +458,13 @@ impl Collector {
     fn end_wait(&mut self, id: &str, now: i64) {
         if let (Some(from), Some(task)) = (self.requeued.remove(id), self.task_of(id)) {
             let Task { job, kind, .. } = self.story.tasks[task];
-            self.story.waits.push(Wait { job, kind, tasks: 1, from, to: Some(now) });
+            self.story.waits.push(Wait {
+                job,
+                kind,
+                tasks: 1,
+                from,
+                to: Some(now),
+            });
         }
     }
 
@@ -374,10 +472,20 @@ impl Collector {
         self.attempts.get(&(self.task_of(task)?, attempt)).copied()
     }
 
-    fn start(&mut self, task: usize, number: u64, worker: usize, is_backup: bool, fetched: Option<i64>, now: i64) {
+    fn start(
+        &mut self,
+        task: usize,
+        number: u64,
+        worker: usize,
+        is_backup: bool,
+        fetched: Option<i64>,
+        now: i64,
+    ) {
         let attempts = &self.story.attempts;
         let backup = is_backup.then(|| Backup {
-            slow: attempts.iter().rposition(|attempt| attempt.task == task && attempt.ended.is_none()),
+            slow: attempts
+                .iter()
+                .rposition(|attempt| attempt.task == task && attempt.ended.is_none()),
         });
         self.attempts.insert((task, number), attempts.len());
         self.story.attempts.push(Attempt {
@@ -396,7 +504,14 @@ impl Collector {
         });
     }
 
-    fn end(&mut self, attempt: usize, end: AttemptEnd, error: Option<&str>, now: i64, request: &mut RequestContext<'_>) {
+    fn end(
+        &mut self,
+        attempt: usize,
+        end: AttemptEnd,
+        error: Option<&str>,
+        now: i64,
+        request: &mut RequestContext<'_>,
+    ) {
         let Attempt { task, worker, .. } = self.story.attempts[attempt];
         let end = match end {
             AttemptEnd::Accepted => {
@@ -457,13 +572,18 @@ impl Collector {
     pub fn resume(&mut self, master: &mut Master) -> bool {
         let mut running = Vec::new();
         if let Ok(Reply::WorkerList { workers }) = master.handle(Request::ListWorkers) {
-            let now = workers.iter().filter_map(|worker| worker.last_heartbeat).max();
+            let now = workers
+                .iter()
+                .filter_map(|worker| worker.last_heartbeat)
+                .max();
             self.now = now;
             self.story.origin = now.unwrap_or_default();
             for worker in workers {
                 let at = worker.last_heartbeat.or(now).unwrap_or(0);
                 let index = self.worker(&worker.worker_id, at);
-                self.story.workers[index].heard.extend(worker.last_heartbeat);
+                self.story.workers[index]
+                    .heard
+                    .extend(worker.last_heartbeat);
                 for attempt in worker.running {
                     running.push((attempt.task_id.into_owned(), attempt.attempt, index));
                 }
@@ -482,10 +602,14 @@ impl Collector {
             }
         }
         for (id, number, worker) in running {
-            let request = Request::TaskStatus { task_id: id.as_str().into() };
+            let request = Request::TaskStatus {
+                task_id: id.as_str().into(),
+            };
             if let Ok(Reply::TaskStatusOk(status)) = master.handle(request) {
                 // A task status does not tell the kind; the name of a reduce does.
-                let is_reduce = id.strip_prefix(status.job_id).is_some_and(|rest| rest.starts_with("-reduce-"));
+                let is_reduce = id
+                    .strip_prefix(status.job_id)
+                    .is_some_and(|rest| rest.starts_with("-reduce-"));
                 let kind = if is_reduce { Kind::Reduce } else { Kind::Map };
                 let job = status.job_id.to_owned();
                 let task = self.start_task(&id, &job, kind, now);
@@ -530,7 +654,10 @@ impl Collector {
         for worker in &mut self.story.workers {
             worker.heard.sort_unstable();
             worker.heard.dedup();
-            worker.joined = worker.heard.first().map_or(worker.joined, |first| worker.joined.min(*first));
+            worker.joined = worker
+                .heard
+                .first()
+                .map_or(worker.joined, |first| worker.joined.min(*first));
         }
         let (_, now) = self.story.span();
         self.story.assign_lanes(now);
@@ -540,9 +667,24 @@ impl Collector {
 }
 
 fn counts(counts: &TaskCounts) -> Counts {
-    let TaskCounts { idle, running, completed, skipped, failed, withdrawn } = *counts;
+    let TaskCounts {
+        idle,
+        running,
+        completed,
+        skipped,
+        failed,
+        withdrawn,
+    } = *counts;
     let total = idle + running + completed + skipped + failed + withdrawn;
-    Counts { total, idle, running, completed, skipped, failed, withdrawn }
+    Counts {
+        total,
+        idle,
+        running,
+        completed,
+        skipped,
+        failed,
+        withdrawn,
+    }
 }
 
 /// The text of a JSON string, as far as it is one.

@@ -70,7 +70,7 @@ function writeNumbers() {
     card('Jobs now', oneJob ? story.jobs[0].state : `${grouped(jobs.completed)} completed`, oneJob ? '' : `${grouped(jobs.running)} running, ${grouped(jobs.failed)} failed`,
       story.jobs.length === 1 && story.jobs[0].ended !== null ? `at ${moment(story.jobs[0].ended)}` : ''),
     card('Attempts', `${grouped(count.started)} started`, `${grouped(count.completed)} accepted, ${grouped(count.failed)} failed or timed out, ${grouped(count.lost)} lost`,
-      `${grouped(numbers.duplicates_dropped)} late results dropped`),
+      `${plural(numbers.duplicates_dropped, 'late result')} dropped`),
     card('Time lost to failures', workTime(lost.total), reasons || 'nothing ran in vain', lost.total && lost.ran ? `${trimmed(100 * lost.total / lost.ran, 1)}% of all work` : ''),
     card('Backups cost', workTime(backups.cost), `${plural(count.speculative, 'backup')} handed out, ${grouped(backups.won)} won`, lost.ran && backups.cost ? `${trimmed(100 * backups.cost / lost.ran, 1)}% of all work` : ''),
     card('Backups saved', backups.won === 0 ? 'nothing' : backups.known ? workTime(backups.saved) : 'not known',

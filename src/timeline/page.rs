@@ -114,28 +114,38 @@ fn data(story: &Story) -> Value {
             extra.insert("winner".into(), winner.into());
         }
         if !attempt.dropped.is_empty() {
-            extra.insert("dropped".into(), attempt.dropped.iter().map(|at| since(*at)).collect());
+            extra.insert(
+                "dropped".into(),
+                attempt.dropped.iter().map(|at| since(*at)).collect(),
+            );
         }
         if let Some(at) = attempt.output_lost {
             extra.insert("outputLost".into(), json!({"at": since(at), "why": "before all reduces had read it; the task ran again"}));
         }
         if let Some(interruption) = attempt.interrupted {
-            extra.insert("interrupted".into(), json!({"at": since(interruption.at), "how": end_name(Some(interruption.end))}));
+            extra.insert(
+                "interrupted".into(),
+                json!({"at": since(interruption.at), "how": end_name(Some(interruption.end))}),
+            );
         }
         if !extra.is_empty() {
             extras.insert(index.to_string(), extra.into());
         }
     }
-    let backups: Vec<Value> = all.iter().enumerate().filter_map(|(index, attempt)| {
-        let backup = attempt.backup?;
-        Some(json!({
-            "attempt": index,
-            "beside": backup.slow,
-            "won": matches!(attempt.ended, Some((_, End::Accepted))),
-            "cost": number(story.run_ms(index, to)),
-            "saved": story.saved_ms(index).map(number),
-        }))
-    }).collect();
+    let backups: Vec<Value> = all
+        .iter()
+        .enumerate()
+        .filter_map(|(index, attempt)| {
+            let backup = attempt.backup?;
+            Some(json!({
+                "attempt": index,
+                "beside": backup.slow,
+                "won": matches!(attempt.ended, Some((_, End::Accepted))),
+                "cost": number(story.run_ms(index, to)),
+                "saved": story.saved_ms(index).map(number),
+            }))
+        })
+        .collect();
     json!({
         "source": match story.source { Source::Journal => "journal", Source::Conversation => "conversation" },
         "notes": story.notes,
@@ -183,7 +193,10 @@ fn number(ms: i128) -> Value {
 fn failure(story: &Story, failure: &Failure) -> Value {
     let since = |at: i128| number(at - i128::from(story.origin));
     let (kind, silent, timeout) = match failure.kind {
-        FailureKind::Check { silent_ms, timeout_ms } => ("check", silent_ms, timeout_ms),
+        FailureKind::Check {
+            silent_ms,
+            timeout_ms,
+        } => ("check", silent_ms, timeout_ms),
         FailureKind::Restart => ("restart", 0, 0),
         FailureKind::Removal => ("removal", 0, 0),
         FailureKind::Reassignment => ("reassign", 0, 0),
@@ -202,14 +215,28 @@ fn failure(story: &Story, failure: &Failure) -> Value {
 }
 
 fn counts(counts: &Counts) -> Value {
-    let Counts { idle, running, completed, skipped, failed, withdrawn, .. } = counts;
+    let Counts {
+        idle,
+        running,
+        completed,
+        skipped,
+        failed,
+        withdrawn,
+        ..
+    } = counts;
     json!({"idle": idle, "running": running, "completed": completed, "skipped": skipped, "failed": failed, "withdrawn": withdrawn})
 }
 
 fn numbers(story: &Story) -> Value {
     let count = &story.numbers;
     let (lost, saved) = (&count.lost_ms, &count.saved);
-    let ended = |end| story.jobs.iter().filter(|job| job.ended.map(|(_, end)| end) == end).count();
+    let ended = |end| {
+        story
+            .jobs
+            .iter()
+            .filter(|job| job.ended.map(|(_, end)| end) == end)
+            .count()
+    };
     json!({
         "workers": {"healthy": count.healthy_workers, "failed": count.failed_workers},
         "jobs": {"running": ended(None), "completed": ended(Some(JobEnd::Completed)), "failed": ended(Some(JobEnd::Failed))},
@@ -232,8 +259,14 @@ fn numbers(story: &Story) -> Value {
 fn thin_out(story: &Story) -> (u64, Vec<Vec<i64>>) {
     let mut every = 1;
     loop {
-        let heard: Vec<Vec<i64>> = story.workers.iter().map(|worker| thin(&worker.heard, every)).collect();
-        if heard.iter().map(Vec::len).sum::<usize>() <= MAX_HEARD.max(2 * heard.len()) || every > u64::MAX / 2 {
+        let heard: Vec<Vec<i64>> = story
+            .workers
+            .iter()
+            .map(|worker| thin(&worker.heard, every))
+            .collect();
+        if heard.iter().map(Vec::len).sum::<usize>() <= MAX_HEARD.max(2 * heard.len())
+            || every > u64::MAX / 2
+        {
             return (every, heard);
         }
         every *= 2;
@@ -244,7 +277,9 @@ fn thin(times: &[i64], every: u64) -> Vec<i64> {
     let mut kept: Vec<i64> = Vec::new();
     for (index, at) in times.iter().enumerate() {
         let is_far = |from: i64, to: i64| from.abs_diff(to) >= every;
-        if kept.last().is_none_or(|last| is_far(*last, *at)) || times.get(index + 1).is_none_or(|next| is_far(*at, *next)) {
+        if kept.last().is_none_or(|last| is_far(*last, *at))
+            || times.get(index + 1).is_none_or(|next| is_far(*at, *next))
+        {
             kept.push(*at);
         }
     }
@@ -272,7 +307,16 @@ fn task_state_name(state: TaskState) -> &'static str {
 }
 
 /// The names of ends, by the codes that the script knows them by.
-const END_NAMES: [&str; 8] = ["running", "accepted", "superseded", "failed", "inputs missing", "timed out", "lost", "withdrawn"];
+const END_NAMES: [&str; 8] = [
+    "running",
+    "accepted",
+    "superseded",
+    "failed",
+    "inputs missing",
+    "timed out",
+    "lost",
+    "withdrawn",
+];
 
 fn end_code(end: Option<End>) -> usize {
     match end {

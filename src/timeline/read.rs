@@ -25,7 +25,11 @@ pub fn read(mut input: impl BufRead) -> anyhow::Result<Story> {
     }
     let is_journal = start == JOURNAL;
     let input = start.as_slice().chain(input);
-    if is_journal { read_journal(input) } else { read_conversation(input) }
+    if is_journal {
+        read_journal(input)
+    } else {
+        read_conversation(input)
+    }
 }
 
 fn read_journal(input: impl BufRead) -> anyhow::Result<Story> {
@@ -80,7 +84,9 @@ fn read_conversation(mut input: impl BufRead) -> anyhow::Result<Story> {
     }
     if dropped > 0 {
         let pieces = if dropped == 1 { "piece" } else { "pieces" };
-        collector.note(format!("{dropped} {pieces} of the input could not be read as messages and are left out."));
+        collector.note(format!(
+            "{dropped} {pieces} of the input could not be read as messages and are left out."
+        ));
     }
     Ok(collector.finish(&mut service.master))
 }

@@ -60,7 +60,10 @@ pub struct Failure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    Check { silent_ms: i128, timeout_ms: i64 },
+    Check {
+        silent_ms: i128,
+        timeout_ms: i64,
+    },
     Restart,
     Removal,
     /// Its tasks were given to another worker.
@@ -287,7 +290,9 @@ impl Story {
     pub fn run_ms(&self, attempt: usize, now: i64) -> i128 {
         let attempt = &self.attempts[attempt];
         let end = attempt.ended.map_or(now, |(at, _)| at);
-        attempt.fetched.map_or(0, |fetched| (i128::from(end) - i128::from(fetched)).max(0))
+        attempt
+            .fetched
+            .map_or(0, |fetched| (i128::from(end) - i128::from(fetched)).max(0))
     }
 
     /// Whether the work of an attempt was for nothing because something failed: it ended so, or its output was
@@ -296,14 +301,19 @@ impl Story {
         let attempt = &self.attempts[attempt];
         attempt.output_lost.is_some()
             || attempt.ended.is_some_and(|(_, end)| {
-                matches!(end, End::Failed | End::InputsMissing | End::TimedOut | End::Lost(_))
+                matches!(
+                    end,
+                    End::Failed | End::InputsMissing | End::TimedOut | End::Lost(_)
+                )
             })
     }
 
     /// What a failure cost, in ms: how long the attempts ran whose work was lost by it, and not welcome later.
     pub fn cost_ms(&self, failure: &Failure) -> i128 {
         let all = failure.attempts.iter().chain(&failure.outputs);
-        all.filter(|attempt| self.is_lost(**attempt)).map(|attempt| self.run_ms(*attempt, failure.at)).sum()
+        all.filter(|attempt| self.is_lost(**attempt))
+            .map(|attempt| self.run_ms(*attempt, failure.at))
+            .sum()
     }
 
     /// By how much a backup made the result of its task come sooner, in ms: how much later the slow attempt
@@ -372,7 +382,10 @@ impl Story {
             let attempt = &mut self.attempts[index];
             let lanes = lanes.entry(attempt.worker).or_default();
             let start = attempt.start();
-            let lane = lanes.iter().position(|end| *end <= start).unwrap_or(lanes.len());
+            let lane = lanes
+                .iter()
+                .position(|end| *end <= start)
+                .unwrap_or(lanes.len());
             lanes.resize(lanes.len().max(lane + 1), start);
             lanes[lane] = attempt.ended.map_or(now, |(at, _)| at).max(start);
             attempt.lane = lane;
@@ -383,6 +396,7 @@ impl Story {
 impl Attempt {
     /// Where it begins on the page, in ms: when it was assigned, or fetched if that is earlier by the clocks.
     pub fn start(&self) -> i64 {
-        self.fetched.map_or(self.assigned, |at| at.min(self.assigned))
+        self.fetched
+            .map_or(self.assigned, |at| at.min(self.assigned))
     }
 }

@@ -19,10 +19,11 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
     let (from, to) = story.span();
     let us = |at: i64| (1000 * (i128::from(at) - i128::from(from))).min(MAX_US) as i64;
     let other = json!({"first_time_ms": from.to_string(), "notes": story.notes});
-    write!(output, "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":[\n")?;
-    let name = |pid: u8, what: &str, tid: usize, name: &str| {
-        json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": cut(name, MAX_CHARS)}})
-    };
+    write!(
+        output,
+        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":[\n"
+    )?;
+    let name = |pid: u8, what: &str, tid: usize, name: &str| json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": cut(name, MAX_CHARS)}});
     write!(output, "{}", name(WORKERS, "process_name", 0, "workers"))?;
     let mut event = |event: Value| write!(output, ",\n{event}");
     event(name(JOBS, "process_name", 0, "jobs"))?;
@@ -38,19 +39,27 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
         first_lane.push(next);
         for tid in next..next + lanes {
             event(name(WORKERS, "thread_name", tid, &worker.id))?;
-            event(json!({"ph": "M", "pid": WORKERS, "tid": tid, "name": "thread_sort_index", "args": {"sort_index": tid}}))?;
+            event(
+                json!({"ph": "M", "pid": WORKERS, "tid": tid, "name": "thread_sort_index", "args": {"sort_index": tid}}),
+            )?;
         }
         next += lanes;
         for failure in &worker.failures {
             let what = match failure.kind {
-                FailureKind::Check { silent_ms, .. } => format!("failed: silent for {silent_ms} ms"),
+                FailureKind::Check { silent_ms, .. } => {
+                    format!("failed: silent for {silent_ms} ms")
+                }
                 FailureKind::Restart => "restarted".to_owned(),
                 FailureKind::Removal => "removed".to_owned(),
                 FailureKind::Reassignment => "reassigned from".to_owned(),
             };
-            event(json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(failure.at), "name": what}))?;
+            event(
+                json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(failure.at), "name": what}),
+            )?;
             if let Some(back) = failure.back {
-                event(json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(back), "name": "back"}))?;
+                event(
+                    json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(back), "name": "back"}),
+                )?;
             }
         }
     }
@@ -81,12 +90,18 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
         event(name(JOBS, "thread_name", tid, &job.id))?;
         let end = job.ended.map_or(to, |(at, _)| at).max(job.submitted);
         let state = job.ended.map_or("running", |(_, end)| job_end_name(end));
-        event(json!({"ph": "X", "pid": JOBS, "tid": tid, "ts": us(job.submitted), "dur": us(end) - us(job.submitted),
-            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.maps.total, "reduces": job.reduces.total}}))?;
+        event(
+            json!({"ph": "X", "pid": JOBS, "tid": tid, "ts": us(job.submitted), "dur": us(end) - us(job.submitted),
+            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.maps.total, "reduces": job.reduces.total}}),
+        )?;
         for barrier in &job.barriers {
-            event(json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(barrier.opened), "name": "barrier opens"}))?;
+            event(
+                json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(barrier.opened), "name": "barrier opens"}),
+            )?;
             if let Some(closed) = barrier.closed {
-                event(json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(closed), "name": "barrier closes"}))?;
+                event(
+                    json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(closed), "name": "barrier closes"}),
+                )?;
             }
         }
     }
