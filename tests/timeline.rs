@@ -20,7 +20,9 @@ fn timeline(arguments: &[&str], input: &str) -> String {
         .spawn()
         .expect("the master starts");
     let mut stdin = child.stdin.take().expect("its stdin is a pipe");
-    stdin.write_all(input.as_bytes()).expect("it reads its input");
+    stdin
+        .write_all(input.as_bytes())
+        .expect("it reads its input");
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success());
@@ -41,13 +43,19 @@ fn page_tells_what_a_failure_cost() {
     let story = story(&timeline(&[], SESSION));
     let failure = &story["workers"][1]["failures"][0];
     assert_eq!(story["workers"][1]["id"], "w2");
-    assert_eq!((&failure["at"], &failure["back"]), (&4000.into(), &4900.into()));
+    assert_eq!(
+        (&failure["at"], &failure["back"]),
+        (&4000.into(), &4900.into())
+    );
     // line-3 ran from 500 to the check at 4000, and the output of line-2 took 500 ms to make.
     assert_eq!(failure["cost"], 4000);
     assert_eq!(story["numbers"]["lost"]["lost"], 3500);
     assert_eq!(story["numbers"]["lost"]["outputs"], 500);
     assert_eq!(story["numbers"]["duplicates_dropped"], 1);
-    assert_eq!(story["jobs"][0]["barrier"], serde_json::json!([[4800, null]]));
+    assert_eq!(
+        story["jobs"][0]["barrier"],
+        serde_json::json!([[4800, null]])
+    );
     assert_eq!(story["jobs"][0]["ended"], 5100);
 }
 
@@ -65,7 +73,10 @@ fn page_tells_what_a_backup_cost_and_saved() {
     let backup = &story["backups"][0];
     assert_eq!(backup["won"], true);
     assert_eq!(backup["cost"], 1000);
-    assert_eq!(backup["saved"], 3000, "the slow attempt delivered 3 s later");
+    assert_eq!(
+        backup["saved"], 3000,
+        "the slow attempt delivered 3 s later"
+    );
 }
 
 #[test]
@@ -81,7 +92,12 @@ fn trace_is_valid_and_its_threads_overlap_nowhere() {
             Some("X") => {
                 let field = |name: &str| event[name].as_i64().expect("it is an integer");
                 assert!(field("dur") >= 0);
-                spans.push((field("pid"), field("tid"), field("ts"), field("ts") + field("dur")));
+                spans.push((
+                    field("pid"),
+                    field("tid"),
+                    field("ts"),
+                    field("ts") + field("dur"),
+                ));
             }
             phase => panic!("unknown phase {phase:?}"),
         }
@@ -89,14 +105,14 @@ fn trace_is_valid_and_its_threads_overlap_nowhere() {
     spans.sort_unstable();
     assert_eq!(spans.len(), 8, "seven attempts and a job");
     for pair in spans.windows(2) {
-        let ((pid, tid, _, end), (next_pid, next_tid, start, _)) = (pair[0], pair[1]);
-        assert!((pid, tid) != (next_pid, next_tid) || end <= start);
+        let ((pid, tid, _, end), (pid_behind, tid_behind, start, _)) = (pair[0], pair[1]);
+        assert!((pid, tid) != (pid_behind, tid_behind) || end <= start);
     }
 }
 
 /// Ids and errors that would break out of the page, or run in it.
 fn hostile() -> String {
-    let evil = r#"</script><img src=x onerror=alert(1)><!--\u202e\u0000{{script}}"#;
+    let evil = r"</script><img src=x onerror=alert(1)><!--\u202e\u0000{{script}}";
     format!(
         r#"
 {{"type": "submit_job", "job_id": "{evil}", "tasks": [{{"id": "{evil}", "chunk": 1}}, {{"id": "", "chunk": 1}}, {{"id": "__proto__", "chunk": 1}}]}}
@@ -114,7 +130,11 @@ fn page_keeps_hostile_ids_in_their_place() {
     let page = timeline(&[], &hostile());
     assert!(!page.contains("<img"), "an id became markup");
     assert_eq!(page.matches("</script>").count(), 2);
-    assert!(story(&page)["tasks"]["id"][0].as_str().is_some_and(|id| id.starts_with("</script>")));
+    assert!(
+        story(&page)["tasks"]["id"][0]
+            .as_str()
+            .is_some_and(|id| id.starts_with("</script>"))
+    );
     serde_json::from_str::<Value>(&timeline(&["--json"], &hostile())).expect("the trace is JSON");
 }
 
@@ -123,9 +143,16 @@ fn page_keeps_hostile_ids_in_their_place() {
 fn every_golden_conversation_has_a_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut conversations = vec![String::new()];
-    for topic in fs::read_dir(folder).expect("tests/golden is there").flatten() {
+    for topic in fs::read_dir(folder)
+        .expect("tests/golden is there")
+        .flatten()
+    {
         for file in fs::read_dir(topic.path()).into_iter().flatten().flatten() {
-            if file.path().extension().is_some_and(|extension| extension == "in") {
+            if file
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "in")
+            {
                 conversations.push(fs::read_to_string(file.path()).unwrap_or_default());
             }
         }
@@ -139,9 +166,14 @@ fn every_golden_conversation_has_a_page() {
 fn pages_work_in_a_browser() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/timeline");
     let modules = std::env::var_os("TIMELINE_NODE_MODULES").map(PathBuf::from);
-    let is_there = modules.as_ref().is_some_and(|path| path.join("playwright-core").exists());
+    let is_there = modules
+        .as_ref()
+        .is_some_and(|path| path.join("playwright-core").exists());
     if !is_there {
-        assert!(std::env::var_os("CI").is_none(), "CI needs Chromium and playwright-core");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "CI needs Chromium and playwright-core"
+        );
         eprintln!(
             "SKIPPED: set TIMELINE_NODE_MODULES to a node_modules folder with playwright-core, and install chromium"
         );
@@ -156,8 +188,14 @@ fn pages_work_in_a_browser() {
             .env("NODE_PATH", modules.as_deref().unwrap_or(Path::new("")))
             .output()
             .expect("node starts");
-        let (problems, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && problems.is_empty(), "{problems}{errors}");
+        let (problems, errors) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success() && problems.is_empty(),
+            "{problems}{errors}"
+        );
     }
     let _ = fs::remove_file(file);
 }

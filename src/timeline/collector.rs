@@ -119,6 +119,8 @@ impl Collector {
         }
     }
 
+    // One list of all that can happen is easier to read than its pieces.
+    #[allow(clippy::too_many_lines)]
     fn happen<'e>(&mut self, event: &'e Event, now: i64, request: &mut RequestContext<'e>) {
         match event {
             Event::WorkerJoined { worker } => {
@@ -152,7 +154,7 @@ impl Collector {
                 );
             }
             Event::WorkerRestarted { worker, .. } => {
-                self.fail(worker, FailureKind::Restart, now, request)
+                self.fail(worker, FailureKind::Restart, now, request);
             }
             Event::WorkerRemoved { worker, .. } => {
                 self.fail(worker, FailureKind::Removal, now, request);
@@ -580,7 +582,7 @@ impl Collector {
             self.story.origin = now.unwrap_or_default();
             for worker in workers {
                 let at = worker.last_heartbeat.or(now).unwrap_or(0);
-                let index = self.worker(&worker.worker_id, at);
+                let index = self.worker(worker.worker_id, at);
                 self.story.workers[index]
                     .heard
                     .extend(worker.last_heartbeat);

@@ -63,6 +63,8 @@ fn id(text: &str) -> Cow<'_, str> {
 }
 
 /// What the page's script reads, with all times from the origin on.
+// One list of all that the script reads.
+#[allow(clippy::too_many_lines)]
 fn data(story: &Story) -> Value {
     let (from, to) = story.span();
     let since = |at: i64| number(i128::from(at) - i128::from(story.origin));

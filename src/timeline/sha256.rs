@@ -18,6 +18,8 @@ pub fn base64_digest(text: &str) -> String {
     to_base64(&digest(text.as_bytes()))
 }
 
+// The names are the standard's.
+#[allow(clippy::many_single_char_names)]
 fn digest(bytes: &[u8]) -> [u8; 32] {
     let mut padded = bytes.to_vec();
     padded.push(0x80);

@@ -345,9 +345,10 @@ impl Story {
             match attempt.ended {
                 _ if attempt.output_lost.is_some() => lost.outputs += run,
                 Some((_, End::Failed)) => lost.failed += run,
-                Some((_, End::InputsMissing)) => lost.inputs_missing += run,
+                Some((_, End::InputsMissing | End::Lost(Loss::StaleInputs))) => {
+                    lost.inputs_missing += run;
+                }
                 Some((_, End::TimedOut)) => lost.timed_out += run,
-                Some((_, End::Lost(Loss::StaleInputs))) => lost.inputs_missing += run,
                 Some((_, End::Lost(_))) => lost.with_workers += run,
                 _ => {}
             }

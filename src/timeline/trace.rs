@@ -10,18 +10,20 @@ const WORKERS: u8 = 1;
 const JOBS: u8 = 2;
 
 /// The largest time that every reader of JSON takes for what it is, in µs.
-const MAX_US: i128 = 1 << 53;
+const MAX_US: i64 = 1 << 53;
 
 const MAX_CHARS: usize = 2000;
 
 /// Writes the trace. Times in it start at the story's first; `otherData` says when that was. Errors: `output` fails.
 pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
     let (from, to) = story.span();
-    let us = |at: i64| (1000 * (i128::from(at) - i128::from(from))).min(MAX_US) as i64;
+    let us = |at: i64| {
+        (i64::try_from(1000 * (i128::from(at) - i128::from(from))).unwrap_or(MAX_US)).min(MAX_US)
+    };
     let other = json!({"first_time_ms": from.to_string(), "notes": story.notes});
-    write!(
+    writeln!(
         output,
-        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":[\n"
+        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":["
     )?;
     let name = |pid: u8, what: &str, tid: usize, name: &str| json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": cut(name, MAX_CHARS)}});
     write!(output, "{}", name(WORKERS, "process_name", 0, "workers"))?;
