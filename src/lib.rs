@@ -10,7 +10,7 @@
 //!
 //! * [`framing`]: bytes to messages
 //! * [`wire`]: messages to requests, and replies to bytes
-//! * [`service`]: has a message answered, and addresses the reply
+//! * [`service`]: gets a message answered, and addresses the reply
 //! * [`master`]: the state of the cluster and how it changes, without any input or output
 //! * [`node`]: the loop that reads, has messages answered, and writes
 //! * [`journal`]: the write-ahead log, from which a node that was killed recovers

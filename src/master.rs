@@ -3,18 +3,18 @@
 //! It reads no clock, draws no random number, does no I/O, and takes no order from a hash table: the same requests
 //! give the same replies, byte for byte.
 //!
-//! `state` is below: what is known, and every way in which it changes. Above it are the policies, one a file:
+//! `state` is the lower layer: the data, and every way in which it changes. The policies build on it, one per file:
 //!
-//! * `heartbeats`: a worker is there, and what it should stop doing
-//! * `failures`: which workers have failed or leave, and what is lost with them
+//! * `heartbeats`: a worker reports that it is alive, and learns what it should stop running
+//! * `failures`: which workers fail or are removed, and what is lost with them
 //! * `reassignment`: tasks of a failed worker go to a healthy one
-//! * `submission`: jobs come and go
-//! * `requests`: what a worker is handed
-//! * `placement`: what a worker is not handed for now
-//! * `results`: what workers report
+//! * `submission`: jobs are submitted and removed
+//! * `requests`: which task a worker gets when it asks for one
+//! * `placement`: which tasks a worker does not get for now
+//! * `results`: workers report that an attempt completed or failed
 //! * `limits`: when a task is given up
 //! * `stragglers`: time-outs and backup tasks
-//! * `status`: answers that change nothing
+//! * `status`: read-only queries
 
 mod events;
 mod failures;
@@ -38,10 +38,9 @@ use crate::wire::{Effect, Error, ErrorCode, Quoted, Reply, Request};
 use state::keys::TaskKey;
 
 impl Master {
-    /// Does what a request asks. A request that gets an error has no effect.
+    /// Executes a request and returns its reply. A request that gets an error has no effect (protocol, section 3).
     ///
-    /// `init` and `snapshot` concern the node's address, too:
-    /// [`Service`](crate::service::Service) answers them.
+    /// `init` and `snapshot` also concern the node's address, so [`Service`](crate::service::Service) answers them.
     pub fn handle<'a>(&'a mut self, request: Request<'a>) -> Result<Reply<'a>, Error> {
         self.begin_request(request.time());
         if request.changes_something() {
@@ -76,8 +75,8 @@ impl Master {
         }
     }
 
-    /// Makes the checks of a request that a worker sends, without any effect. Errors: those of
-    /// [`handle`](Self::handle).
+    /// Checks a request that a worker sends, without executing it. Errors: those that [`handle`](Self::handle) would
+    /// return.
     pub fn check(&self, request: &Request<'_>) -> Result<(), Error> {
         match request {
             Request::Heartbeat {
@@ -94,23 +93,23 @@ impl Master {
         }
     }
 
-    /// Forgets what happened before, for a message that is not handled.
+    /// Clears the events of the previous request. For a message that never reaches [`handle`](Self::handle).
     pub fn clear_events(&mut self) {
         self.begin_request(None);
     }
 
-    /// Tells of something that happened.
+    /// Records an event for the log.
     fn log(&mut self, event: impl FnOnce() -> Event) {
         self.events_mut().push(event);
     }
 
-    /// Tells of a detail that the log does not show.
+    /// Records a detail, which only the timeline shows.
     fn detail(&mut self, event: impl FnOnce() -> Event) {
         self.events_mut().detail(event);
     }
 
-    /// Tells of something that happened before the events from `first_event` on, which it caused; `event` is given
-    /// the names of these tasks.
+    /// Records an event ahead of the events that it caused, which begin at index `first_event`. `event` gets the names
+    /// of the requeued tasks.
     fn log_with_requeued(
         &mut self,
         first_event: usize,

@@ -235,6 +235,10 @@ impl Loader {
             if address.next_msg_id > MAX_MSG_ID {
                 return Err(Corrupt("a msg_id is too large"));
             }
+            let node_id = address.node_id.as_deref();
+            if node_id.is_some_and(|node_id| !node_id.get().starts_with('"')) {
+                return Err(Corrupt("the name of the node is not a string"));
+            }
             self.address = Some(address);
             return Ok(());
         }

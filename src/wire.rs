@@ -18,7 +18,7 @@ pub use request::*;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why a request is refused, which then has no effect (protocol, section 3).
+/// Why a request is refused. A refused request has no effect (protocol, section 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     pub code: ErrorCode,
@@ -26,7 +26,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of that code with a text for people.
+    /// An error with a code and a text for people.
     pub fn new(code: ErrorCode, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -35,10 +35,10 @@ impl Error {
     }
 }
 
-/// So many characters of a text from outside are shown.
+/// Errors and the log show at most this many characters of a text from outside.
 pub const MAX_SHOWN_CHARS: usize = 100;
 
-/// A text from outside, as errors and the log show it: quoted, and only its beginning where it is long.
+/// Displays a text from outside in quotes, truncated to [`MAX_SHOWN_CHARS`].
 #[derive(Clone, Copy, Debug)]
 pub struct Quoted<'a>(pub &'a str);
 
@@ -59,7 +59,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Those of Maelstrom's error codes that a master needs.
+/// The Maelstrom error codes that the master uses (protocol, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     NotSupported = 10,

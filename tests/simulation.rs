@@ -12,9 +12,9 @@
 //! ```
 //!
 //! Beside the clusters there are random conversations, without any purpose or honesty, which master and model have to
-//! answer with the same bytes.
+//! answer with the same bytes. Snapshots of them are restored, as they are and forged.
 //!
-//! * `cargo test --test simulation` runs 120 seeds and 300 conversations,
+//! * `cargo test --test simulation` runs 300 seeds and 300 conversations,
 //! * `SEED=7 cargo test --test simulation` runs that seed, `CONVERSATION=7` that conversation,
 //! * `SEEDS=100000 CONVERSATIONS=100000 cargo test --release --test simulation` searches,
 //! * `ALL=1` goes on after a failure, and says how many seeds break which law,
@@ -37,6 +37,7 @@ mod simulation {
     pub mod options;
     pub mod properties;
     pub mod random;
+    mod restoration;
     pub mod shrink;
     pub mod snapshot;
     pub mod submitter;
@@ -54,7 +55,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 300;
 
 /// How many random conversations are had by default.
 const CONVERSATIONS: u64 = 300;

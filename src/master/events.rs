@@ -1,12 +1,12 @@
-//! What happened, for people: the log prints it, and the timeline draws it.
+//! Events: what happened in a request, for people. The log prints them, and the timeline draws them.
 //!
-//! The master makes an event only when somebody wants it; whether it does changes no reply.
+//! The master builds an event only if it is kept. Events never affect a reply.
 
 use super::state::keys::Kind;
 use crate::wire::{MAX_SHOWN_CHARS, Quoted};
 use std::fmt;
 
-/// The log shows this many events of one request, and this many names in one of them; the rest it counts.
+/// The log shows at most this many events per request, and this many names per event. It counts the rest.
 const MAX_LOGGED: usize = 20;
 
 /// Something that happened in one request. Names are ids; times are in ms.
@@ -171,7 +171,7 @@ pub enum LossCause {
 }
 
 impl Event {
-    /// Cuts the texts of an event that the log shows to what it shows of them: ids may be long, and kept.
+    /// Truncates the texts of an event to what the log shows of them, since an id may be megabytes long.
     fn shorten(&mut self) {
         let texts: [Option<&mut Box<str>>; 3] = match self {
             Self::WorkerJoined { worker }
@@ -204,7 +204,7 @@ impl Event {
     }
 }
 
-/// As much of a text as the log shows, and one character more, by which it is seen to be longer.
+/// As much of a text as the log shows, plus one character, so that [`Quoted`] can tell that it was longer.
 fn beginning(text: &str) -> &str {
     match text.char_indices().nth(MAX_SHOWN_CHARS + 1) {
         None => text,
@@ -430,19 +430,19 @@ pub struct Events {
 }
 
 impl Events {
-    /// From now on keeps these events.
+    /// Sets which events are kept from now on.
     pub fn keep(&mut self, keep: Keep) {
         self.keep = keep;
     }
 
-    /// Forgets what happened before; `at` is the time of the request that begins, if it has one.
+    /// Clears the events of the previous request. `at` is the time of the new one, in ms, if it has one.
     pub(super) fn begin(&mut self, at: Option<i64>) {
         self.at = at;
         self.kept.clear();
         self.unlisted = 0;
     }
 
-    /// Adds an event; it is made only if it is kept.
+    /// Adds an event. `event` is called only if the event is kept.
     pub(super) fn push(&mut self, event: impl FnOnce() -> Event) {
         self.insert(self.kept.len(), event);
     }
@@ -454,7 +454,7 @@ impl Events {
         }
     }
 
-    /// Adds an event before those that it caused. For the log the last of them may have to make room.
+    /// Inserts an event at index `at`, ahead of those that it caused. If the log is full, the last event makes room.
     pub(super) fn insert(&mut self, at: usize, event: impl FnOnce() -> Event) {
         match self.keep {
             Keep::Nothing => {}
@@ -473,7 +473,7 @@ impl Events {
         }
     }
 
-    /// The names, if an event will hold them.
+    /// Collects names for an event. Collects none if no events are kept.
     pub(super) fn names<'a>(
         &self,
         names: impl IntoIterator<Item = std::borrow::Cow<'a, str>>,
@@ -506,7 +506,7 @@ impl Events {
         self.kept.iter()
     }
 
-    /// How many more events there were than are kept.
+    /// How many events of the request were not kept.
     pub fn unlisted(&self) -> usize {
         self.unlisted
     }

@@ -15,8 +15,8 @@ struct Overdue {
 }
 
 impl Master {
-    /// Fails the healthy workers that were silent for longer than the timeout, and reports all that were. Errors: 22
-    /// when more than `max_failed` would fail.
+    /// Reports every worker that has been silent for longer than the timeout, and fails those that were healthy until
+    /// now. Errors: 22 when more than `max_failed` healthy workers would fail.
     pub(super) fn check_failures(&mut self, check: &CheckFailures) -> Result<Reply<'_>, Error> {
         let CheckFailures {
             timeout_ms,
@@ -87,7 +87,8 @@ impl Master {
         });
     }
 
-    /// Forgets a worker that leaves for good: a failure, but a planned one. Errors: 20.
+    /// Forgets a worker that leaves for good. This is a planned failure: it does not count as a loss of the worker's
+    /// tasks. Errors: 20 for an unknown worker.
     pub(super) fn remove_worker(&mut self, id: &str) -> Result<Reply<'_>, Error> {
         if self.workers().get(id).is_none() {
             let text = format!("no worker {}", Quoted(id));
@@ -105,12 +106,12 @@ impl Master {
         Ok(Reply::WorkerRemoved {})
     }
 
-    /// Takes from a worker all that is lost with it: first its attempts, then the map outputs that live on it.
-    /// Returns what was queued again.
+    /// Loses everything that a worker holds: first its live attempts, then the map outputs that live on it. Returns the
+    /// tasks that were queued again.
     fn lose_everything(&mut self, worker: &WorkerId, cause: LossCause) -> Vec<TaskKey> {
         let mut requeued = self.lose_attempts(worker, cause);
         for key in self.take_outputs(worker) {
-            // What was lost before may have failed the job, which then needs its outputs no more.
+            // An earlier loss in this loop may have failed the job, which then no longer needs its outputs.
             if self.job(key).state.is_running() {
                 self.lose_output(key, cause == LossCause::Removal);
                 if self.settle(key) {
@@ -121,7 +122,7 @@ impl Master {
         requeued
     }
 
-    /// Takes a worker's live attempts from it, in task order. Returns what was queued again.
+    /// Loses a worker's live attempts, in task order. Returns the tasks that were queued again.
     pub(super) fn lose_attempts(&mut self, worker: &WorkerId, cause: LossCause) -> Vec<TaskKey> {
         let Some(holdings) = self.workers().holdings(worker) else {
             return Vec::new();
@@ -129,7 +130,7 @@ impl Master {
         let live = self.in_task_order(holdings.live.values().copied());
         let mut requeued = Vec::new();
         for key in live {
-            // What was lost before may have failed the job, and ended this attempt with it.
+            // An earlier loss in this loop may have failed the job, and ended this attempt with it.
             if let Some(number) = self.task(key).live_on(worker) {
                 self.end_attempt(key, number, End::Lost(cause));
                 if self.settle(key) {

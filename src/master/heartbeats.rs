@@ -1,4 +1,5 @@
-//! Heartbeats: a worker is there, as which incarnation, and what it should stop doing (protocol, sections 5 and 6).
+//! Heartbeats: a worker reports that it is alive and which incarnation it is, and learns which tasks it should stop
+//! running (protocol, sections 5 and 6).
 
 use super::Master;
 use super::events::{Event, LossCause};
@@ -8,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 impl Master {
-    /// Errors: 22 for an incarnation that is gone.
+    /// Answers `heartbeat`. Errors: 22 for an incarnation smaller than one heard before.
     pub(super) fn heartbeat<'a>(
         &mut self,
         worker_id: &str,
@@ -21,8 +22,8 @@ impl Master {
         Ok(Reply::HeartbeatOk { cancel })
     }
 
-    /// Hears from a worker. When it has started again under its old id, its attempts are lost. Errors: 22 for an
-    /// incarnation smaller than one heard before, which changes nothing.
+    /// Records that a worker was heard from. If its incarnation has grown, the worker has restarted and its attempts
+    /// are lost. Errors: 22 for an incarnation smaller than one heard before; then nothing changes.
     pub(super) fn hear_incarnation(
         &mut self,
         worker_id: &str,
@@ -39,7 +40,8 @@ impl Master {
         Ok(())
     }
 
-    /// Errors: 22 for an incarnation smaller than one heard before.
+    /// Checks that a message is not from a process that has since been restarted. Errors: 22 for an incarnation smaller
+    /// than one heard before.
     pub(super) fn check_incarnation(
         &self,
         worker_id: &str,
@@ -72,8 +74,8 @@ impl Master {
         });
     }
 
-    /// The entries of `running` that the worker should stop, each once: those for which a result from it would be
-    /// dropped or refused, and those whose latest attempt there has timed out.
+    /// The tasks in `running`, deduplicated, that the worker should stop: those whose result from this worker would be
+    /// rejected, and those whose latest attempt on this worker has timed out (protocol, section 6, `cancel`).
     pub(super) fn to_cancel<'a>(
         &self,
         worker: &str,

@@ -1,5 +1,5 @@
-//! Limits: how often a task may fail or be lost before it is given up, and what then becomes of its job (protocol,
-//! section 6, "Reports").
+//! Limits: how often a task may fail or be lost before the master gives it up, and whether its job then fails
+//! (protocol, section 6, "Reports").
 
 use super::Master;
 use super::state::keys::{Kind, TaskKey};
@@ -9,8 +9,8 @@ use crate::wire::{Quoted, json_string};
 use serde_json::value::RawValue;
 
 impl Master {
-    /// Fails a live attempt with an error, a JSON string. What becomes of its task must be decided then
-    /// ([`settle`](Self::settle)).
+    /// Fails a live attempt. `error` is a JSON string. The caller then decides what happens to the task, with
+    /// [`settle`](Self::settle).
     ///
     /// A failure does not count towards `max_failures` where the task had failed on that worker before while another one,
     /// on which it has not failed, could take it: a bad worker that repeats itself says nothing new.
@@ -39,8 +39,8 @@ impl Master {
         }
     }
 
-    /// Queues an unfinished task again when no attempt of it is live; or gives it up, when its limits are reached.
-    /// Returns whether it was queued and still is unfinished.
+    /// Decides what happens to a task after it lost an attempt or its output. If no attempt is live, an unfinished task
+    /// is queued again, or given up if it has reached its limits. Returns whether it was queued.
     pub(super) fn settle(&mut self, key: TaskKey) -> bool {
         let task = self.task(key);
         if !task.state.is_unfinished() || !task.live.is_empty() || task.queued.is_some() {
@@ -53,12 +53,13 @@ impl Master {
         true
     }
 
-    /// Gives up an unfinished task that has no live attempt and has reached its limits: skips it, or fails its job.
+    /// Gives up an unfinished task that has no live attempt and has reached its limits: skips it if the job may skip
+    /// another task, or else fails the job. Returns whether the task was given up.
     pub(super) fn give_up_if_exhausted(&mut self, key: TaskKey) -> bool {
         let (job, task) = (self.job(key), self.task(key));
-        let has_failed_out = task.failures() >= job.options.max_failures;
-        let is_lost_out = task.losses() >= job.options.max_losses;
-        if !(has_failed_out || is_lost_out) || !task.live.is_empty() {
+        let reached_max_failures = task.failures() >= job.options.max_failures;
+        let reached_max_losses = task.losses() >= job.options.max_losses;
+        if !(reached_max_failures || reached_max_losses) || !task.live.is_empty() {
             return false;
         }
         let skipped =
@@ -72,7 +73,7 @@ impl Master {
             .as_ref()
             .and_then(|troubles| troubles.error.as_ref());
         let error = match last_error {
-            Some(error) if has_failed_out => error.clone(),
+            Some(error) if reached_max_failures => error.clone(),
             _ => {
                 let times = match task.losses() {
                     1 => "once".to_owned(),

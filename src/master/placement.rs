@@ -1,4 +1,4 @@
-//! Placement: which tasks are not handed to a worker for now, so that a bad worker does not spoil a job (protocol,
+//! Placement: which tasks a worker does not get for now, so that a bad worker does not spoil a job (protocol,
 //! section 6, "Handing out tasks").
 //!
 //! A worker with a *history* of a task is passed over for that task while another worker could take it. A worker
@@ -10,11 +10,12 @@ use super::state::jobs::Job;
 use super::state::keys::{JobKey, Kind, Lane, TaskKey};
 use std::collections::HashMap;
 
-/// When a request has passed over this many tasks for their history, it hands out the first of them.
+/// A request that has passed over this many tasks because of their history hands out the first of them, so that it
+/// stays cheap.
 const MAX_PASSED_OVER: usize = 100;
 
-/// Whether a worker's clock has moved by at most `avoid_ms`, in either direction, from one of its heartbeats to
-/// another. Where one is not known, the time is over.
+/// Whether two heartbeats of a worker, `then` and `now`, are at most `avoid_ms` apart by its own clock, in either
+/// direction. If either is unknown, they are not.
 fn is_within(avoid_ms: i64, then: Option<i64>, now: Option<i64>) -> bool {
     let (Some(then), Some(now)) = (then, now) else {
         return false;
@@ -117,9 +118,9 @@ impl Master {
         candidates > unfit.len()
     }
 
-    /// Ends all exclusions from each job that the asking worker is excluded from together with more than two thirds
-    /// of the workers: then the workers are not to blame. At most once per `avoid_ms` and job.
-    pub(super) fn end_exclusions_of_most(&mut self, worker: &str) {
+    /// Ends all exclusions from every job that excludes the asking worker and more than two thirds of all workers that
+    /// ask: so many exclusions mean that the workers are not to blame. Happens at most once per `avoid_ms` and job.
+    pub(super) fn end_mass_exclusions(&mut self, worker: &str) {
         let Some(holdings) = self.workers().holdings(worker) else {
             return;
         };
@@ -147,8 +148,8 @@ impl Master {
         jobs
     }
 
-    /// The first of `tasks` that may be handed to a worker now; or the first that was passed over for its history,
-    /// when many were.
+    /// The first of `tasks` that the worker may get now. After [`MAX_PASSED_OVER`] tasks were passed over because of
+    /// their history, the first of those.
     pub(super) fn first_to_hand_out(
         &self,
         worker: &str,
@@ -175,7 +176,7 @@ impl Master {
         None
     }
 
-    /// The queued tasks, then the waiting backups, of the jobs that a worker may have tasks of.
+    /// The queued tasks, then the waiting backups, of the jobs whose tasks the worker may have.
     pub(super) fn waiting_for<'a>(
         &'a self,
         worker: &'a str,

@@ -9,8 +9,9 @@ use crate::wire::{Error, ErrorCode, Quoted, Reply, TaskSpec};
 use std::collections::HashSet;
 
 impl Master {
-    /// Gives the healthy worker those of `tasks`, or of all that were the failed worker's, that it may have. Errors:
-    /// 22.
+    /// Moves tasks from the failed worker to the healthy one: those in `tasks`, or without `tasks` all unfinished ones
+    /// that the failed worker had last. Lists the tasks that the healthy worker now has to run. Errors: 22 if the two
+    /// workers are the same, or if the healthy one has failed.
     pub(super) fn reassign<'a>(
         &'a mut self,
         failed_id: &str,
@@ -53,7 +54,7 @@ impl Master {
                 }
             }
         }
-        // Another task of this request may have failed the job, and withdrawn what was moved before.
+        // A later task of this request may have failed the job, which withdraws the tasks that were moved earlier.
         moved.retain(|key| self.task(*key).live_on(healthy_id).is_some());
         if !moved.is_empty() {
             self.log_with_requeued(first_event, &moved, |tasks| Event::Reassigned {
@@ -79,7 +80,8 @@ impl Master {
         self.in_task_order(live.chain(holdings.departed.iter().copied()))
     }
 
-    /// Takes in a task that only the failed worker knew. Its run counts as the first attempt, fetched and lost.
+    /// Adds a task that the master does not know. The failed worker's run counts as its first attempt, which was
+    /// fetched and lost.
     fn take_in_lost(&mut self, task: &TaskSpec<'_>, failed_id: &str) -> TaskKey {
         let key = self.take_in(task.id.as_ref().into(), task.chunk.clone().into_owned());
         let failed = self.workers().shared_id(failed_id);
@@ -88,8 +90,8 @@ impl Master {
         key
     }
 
-    /// Moves one task, unless it is finished, another worker runs it, or it is given up by this. Returns whether the
-    /// healthy worker has it now.
+    /// Moves one task, unless it is finished or a third worker runs it. Losing the failed worker's attempt may make the
+    /// master give up the task. Returns whether the healthy worker has the task now.
     fn move_task(&mut self, key: TaskKey, failed_id: &str, healthy_id: &str) -> bool {
         let task = self.task(key);
         let is_elsewhere = (task.live_attempts())

@@ -1,4 +1,4 @@
-//! `request_task`: what a worker is handed (protocol, section 6, "Handing out tasks").
+//! `request_task`: which task a worker gets when it asks for one (protocol, section 6, "Handing out tasks").
 
 use super::Master;
 use super::placement::Source;
@@ -8,8 +8,8 @@ use crate::wire::{BATCH_SIZE, Batched, Error, Input, Reply, RequestTask, TaskRep
 use std::collections::HashSet;
 
 impl Master {
-    /// Hands a worker the first that applies: what it was assigned but does not run, the next task in the queue, a
-    /// backup of a straggler. Errors: 22 for an incarnation that is gone.
+    /// Hands out the first of these that exists: an attempt that the worker was assigned but does not run, the next
+    /// queued task, a backup of a straggler. Errors: 22 for an incarnation smaller than one heard before.
     pub(super) fn request_task<'a>(
         &'a mut self,
         request: RequestTask<'a>,
@@ -22,7 +22,7 @@ impl Master {
         } = request;
         self.hear_incarnation(&worker_id, timestamp, incarnation)?;
         self.note_asking(&worker_id);
-        self.end_exclusions_of_most(&worker_id);
+        self.end_mass_exclusions(&worker_id);
         let runs: HashSet<TaskKey> = (running.iter())
             .filter_map(|id| self.jobs().find_task(id))
             .collect();
@@ -43,8 +43,8 @@ impl Master {
         })
     }
 
-    /// Rule 1: the oldest attempt that the worker has but does not run, a reassigned task or one whose reply was
-    /// lost.
+    /// Rule 1: sends the oldest live attempt that the worker was assigned but does not run. Its task was reassigned, or
+    /// the reply that handed it out was lost.
     fn resend(
         &mut self,
         worker: &WorkerId,
@@ -57,7 +57,8 @@ impl Master {
         Some((key, number))
     }
 
-    /// Looks into each lane of the worker's live attempts once, and into none behind a closed barrier.
+    /// The task of the oldest live attempt that is not in `runs`. Looks into each lane once, and into none behind a
+    /// closed barrier.
     fn oldest_unknown_to(&self, worker: &str, runs: &HashSet<TaskKey>) -> Option<TaskKey> {
         let live = &self.workers().holdings(worker)?.live;
         let mut oldest: Option<(u64, TaskKey)> = None;
@@ -82,7 +83,7 @@ impl Master {
         oldest.map(|(_, key)| key)
     }
 
-    /// Rules 2 and 3: the next queued task, or else a backup of a straggler, as a new attempt.
+    /// Rules 2 and 3: starts a new attempt of the next queued task, or else a backup of a straggler.
     fn hand_out(
         &mut self,
         worker: &WorkerId,
@@ -122,14 +123,14 @@ impl Master {
         }
     }
 
-    /// What a reduce works on: the outputs for its partition of all maps that were not skipped.
+    /// The inputs of a reduce: for each map that was not skipped, its output for this partition.
     fn inputs(&self, reduce: TaskKey, partition: usize) -> Batched<'_, Input<'_>> {
         let maps = self.job(reduce).tasks_of(Kind::Map);
         Batched::new(move |write| {
             let mut outputs = Vec::with_capacity(BATCH_SIZE);
             let mut inputs = Vec::with_capacity(BATCH_SIZE);
             for batch in maps.chunks(BATCH_SIZE) {
-                // Found first and read after that, for the reason given at `BATCH_SIZE`.
+                // One loop finds the outputs and a second one reads them: see `BATCH_SIZE`.
                 outputs.extend(batch.iter().filter_map(|map| {
                     let result = map.result.as_deref()?;
                     Some((map, result.attempt, result.partition(partition)))

@@ -1,4 +1,4 @@
-//! What workers report of their attempts: `complete_task` and `fail_task` (protocol, section 6, "Reports").
+//! Workers report on their attempts: `complete_task` and `fail_task` (protocol, section 6, "Reports").
 
 use super::Master;
 use super::events::{Event, LossCause};
@@ -11,16 +11,16 @@ use crate::wire::{
 };
 use serde_json::value::RawValue;
 
-/// This many of a worker's live attempts are looked at before all tasks are: a worker mostly reports on what it runs,
-/// and it saves 31% of a report over 1,000,000 tasks.
+/// A reported task is looked for among this many of its worker's live attempts before it is looked up by id. A worker
+/// mostly reports on what it runs, so this saves 31% of the time of a report when there are 1,000,000 tasks.
 const LOOK_AT_FIRST: usize = 4;
 
-/// Maps whose outputs a reduce could not fetch, each with the attempt that made it.
+/// Maps whose outputs a reduce could not fetch, each with the attempt that produced the output.
 type LostMaps = Vec<(TaskKey, i64)>;
 
 impl Master {
-    /// Accepts the first result of a task and drops any other. A map's output of the wrong shape fails its attempt.
-    /// Errors: 20, 22.
+    /// Accepts the first result of a task and drops any other. A map output that is not an array with one element per
+    /// partition fails the attempt. Errors: 20 for an unknown task, 22 for an attempt that the worker never had.
     pub(super) fn complete_task(&mut self, result: CompleteTask<'_>) -> Result<Reply<'_>, Error> {
         let CompleteTask {
             report,
@@ -65,26 +65,27 @@ impl Master {
         })
     }
 
-    /// Ends an attempt that reports an error; the inputs that it could not fetch are lost. Errors: 20, 12 for inputs
-    /// that are not the job's maps, 22.
+    /// Fails an attempt. The map outputs that it could not fetch are lost. Errors: 20 for an unknown task, 12 for inputs
+    /// that are not maps of the reduce's job, 22 for an attempt that the worker never had.
     pub(super) fn fail_task(&mut self, failure: FailTask<'_>) -> Result<Reply<'_>, Error> {
         let (key, number, lost_maps) = self.find_failed(&failure)?;
         let FailTask { report, error, .. } = failure;
         Ok(self.fail(key, number, &report, error, &lost_maps))
     }
 
-    /// The attempt that a worker reports as failed, and the inputs that it could not fetch. Errors: 20, 12, 22.
+    /// The attempt that a worker reports as failed, and the inputs that it could not fetch. Errors: as for
+    /// [`fail_task`](Self::fail_task).
     pub(super) fn find_failed(
         &self,
         failure: &FailTask<'_>,
     ) -> Result<(TaskKey, u64, LostMaps), Error> {
         let key = self.find_task_of(&failure.report)?;
         let lost_maps = self.find_lost_maps(key, &failure.lost_inputs)?;
-        let number = self.check_given(key, &failure.report)?;
+        let number = self.check_assigned(key, &failure.report)?;
         Ok((key, number, lost_maps))
     }
 
-    /// Does what a worker's report of a failure asks for. From an attempt no longer live it is only a heartbeat.
+    /// Processes a report of a failure. If the attempt is no longer live, the report is only a heartbeat.
     fn fail<'a>(
         &mut self,
         key: TaskKey,
@@ -111,7 +112,7 @@ impl Master {
             self.fail_attempt(key, number, end, error);
             let mut requeued = Vec::new();
             for (map, attempt) in lost_maps {
-                // An input given up before may have failed the job, which then needs the others no more.
+                // Giving up an earlier input may have failed the job, which then no longer needs the others.
                 if self.job(*map).state.is_running() && self.is_winner(*map, *attempt) {
                     self.count_lost_output(*map);
                     self.lose_output(*map, false);
@@ -138,10 +139,11 @@ impl Master {
         result.is_some_and(|result| u64::try_from(attempt) == Ok(result.attempt))
     }
 
-    /// The task and the attempt on which a worker reports. Errors: 20, 22.
+    /// The task and the attempt number that a report is about. Errors: 20 for an unknown task, 22 for an attempt that
+    /// the worker never had.
     pub(super) fn find_reported(&self, report: &Report<'_>) -> Result<(TaskKey, u64), Error> {
         let key = self.find_task_of(report)?;
-        Ok((key, self.check_given(key, report)?))
+        Ok((key, self.check_assigned(key, report)?))
     }
 
     fn find_task_of(&self, report: &Report<'_>) -> Result<TaskKey, Error> {
@@ -153,8 +155,8 @@ impl Master {
             .ok_or_else(|| super::unknown_task(&report.task_id))
     }
 
-    /// The number of the attempt on which the worker reports, if it was given to it. Errors: 22.
-    fn check_given(&self, key: TaskKey, report: &Report<'_>) -> Result<u64, Error> {
+    /// The number of the attempt that a report is about. Errors: 22 if the worker was never assigned it.
+    fn check_assigned(&self, key: TaskKey, report: &Report<'_>) -> Result<u64, Error> {
         let number = u64::try_from(report.attempt).unwrap_or(0);
         let attempt = self.task(key).attempt(number);
         if attempt.is_some_and(|attempt| *attempt.worker == *report.worker_id) {
@@ -169,7 +171,8 @@ impl Master {
         Err(Error::new(ErrorCode::PreconditionFailed, text))
     }
 
-    /// The maps of the same job that a reduce says it could not fetch, each with the attempt it tried. Errors: 12.
+    /// The keys of the maps in `lost_inputs`, each with the attempt whose output the reduce tried to fetch. Errors: 12
+    /// for a task that is not a map of the reduce's job.
     fn find_lost_maps(
         &self,
         reduce: TaskKey,

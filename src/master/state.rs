@@ -1,4 +1,4 @@
-//! What the master knows, and every way in which that changes.
+//! The state of the master, and every way in which it changes.
 //!
 //! The data are in [`workers`], [`jobs`], [`tasks`], [`queue`] and [`run_times`], and know no policy. The fields of
 //! [`Master`] are private to this module: policies read them through the functions below, and change them through
@@ -43,7 +43,7 @@ pub struct Master {
     effect: Effect,
 }
 
-/// Counts since the start, and where each sequence goes on.
+/// Counts since the start, and the next number of each sequence.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Totals {
@@ -51,26 +51,26 @@ struct Totals {
     duplicates_dropped: u64,
     /// Whether a job was ever submitted or taken in.
     had_job: bool,
-    /// The highest attempt number of all removed tasks.
+    /// The highest attempt number that a removed task used.
     numbers_used: u64,
-    /// How many tasks ever became known.
+    /// How many tasks the master ever added; the next task's place in task order.
     tasks: u64,
-    /// How many times a task ever entered a queue, but for its first time.
+    /// How many times a task was queued again or got a backup; the next rank in a queue.
     queued: u64,
 }
 
-/// The times of one kind of check, by which old ones are told (protocol, sections 5, 6 and 8).
+/// When checks of one kind were made, to recognize old ones (protocol, sections 5, 6 and 8).
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CheckTimes {
     /// The `now` of the last check, in ms.
     last: Option<i64>,
-    /// Whether there was none since the last recovery.
+    /// Whether the next check is the first one since the last recovery.
     is_first_since_recovery: bool,
 }
 
 impl CheckTimes {
-    /// Notes a check. Returns whether it is old: not later than the one before it, or the first one after a recovery.
+    /// Records a check. Returns whether it is old: not later than the one before it, or the first one after a recovery.
     fn note(&mut self, now: i64) -> bool {
         let is_old = self.is_first_since_recovery || self.last.is_some_and(|last| now <= last);
         *self = Self {
@@ -102,7 +102,7 @@ impl Master {
         self.jobs.get(key.job).task_id(key.task)
     }
 
-    /// The idle tasks in the lanes that `wants` wants, first come first; reduces only behind an open barrier.
+    /// The idle tasks in the lanes that `wants` accepts, in queue order. Reduces behind a closed barrier are left out.
     pub(super) fn queued<'a>(
         &'a self,
         wants: impl FnMut(Lane) -> bool + 'a,
@@ -110,7 +110,7 @@ impl Master {
         self.queue.iter(wants)
     }
 
-    /// The stragglers whose backup waits, likewise.
+    /// The stragglers whose backup waits for a worker, likewise.
     pub(super) fn waiting_backups<'a>(
         &'a self,
         wants: impl FnMut(Lane) -> bool + 'a,
@@ -142,7 +142,7 @@ impl Master {
         self.totals.had_job
     }
 
-    /// What happened in the last request.
+    /// The events of the last request.
     pub fn events(&self) -> &Events {
         &self.events
     }
@@ -152,7 +152,7 @@ impl Master {
         self.effect
     }
 
-    /// Changes which events are kept.
+    /// The events of the last request, to change which ones are kept.
     pub fn events_mut(&mut self) -> &mut Events {
         &mut self.events
     }

@@ -1,4 +1,4 @@
-//! Answers that change nothing: what there is and how far it is (protocol, sections 5 and 6; paper, §4.8).
+//! Read-only queries: the status of workers, jobs and tasks (protocol, sections 5 and 6; paper, §4.8).
 
 use super::Master;
 use super::state::jobs::{Job, JobState};
@@ -10,7 +10,7 @@ use crate::wire::{
 };
 
 impl Master {
-    /// How much there is, for people.
+    /// The numbers of workers and jobs, for people.
     pub fn summary(&self) -> String {
         let (healthy, failed) = self.workers().counts();
         let jobs = self.jobs().counts();
@@ -70,7 +70,7 @@ impl Master {
         Reply::JobList { jobs }
     }
 
-    /// Errors: 20.
+    /// Answers `job_status`. Errors: 20 for an unknown job.
     pub(super) fn job_status(&self, id: &str) -> Result<Reply<'_>, Error> {
         let key = self.jobs().find(id).ok_or_else(|| super::unknown_job(id))?;
         let job = self.jobs().get(key);
@@ -98,7 +98,7 @@ impl Master {
         }))
     }
 
-    /// Errors: 20.
+    /// Answers `task_status`. Errors: 20 for an unknown task.
     pub(super) fn task_status(&self, id: &str) -> Result<Reply<'_>, Error> {
         let key = self
             .jobs()

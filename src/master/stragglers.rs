@@ -8,8 +8,8 @@ use super::state::transitions::End;
 use crate::wire::{CheckStragglers, Reply, json_string};
 
 impl Master {
-    /// Ends the attempts that have timed out, and reports the tasks whose only live attempt has been running for too
-    /// long; each of these has one backup waiting from now on.
+    /// Fails the attempts that have timed out, then reports the stragglers: tasks whose only live attempt has been
+    /// running for too long. A backup of each straggler waits for a worker from now on.
     pub(super) fn check_stragglers(&mut self, check: &CheckStragglers) -> Reply<'_> {
         let is_old = self.note_straggler_check(check.now);
         let running = self.running();
@@ -30,7 +30,7 @@ impl Master {
         }
     }
 
-    /// Has each live attempt run from `now` on that no check has timed yet, or that would run from later.
+    /// Starts the clock of each live attempt at `now`, unless it was started before and not in the future.
     fn set_attempt_clocks(&mut self, running: &[TaskKey], now: i64) {
         for key in running {
             for number in self.task(*key).live.iter() {
@@ -43,7 +43,7 @@ impl Master {
         }
     }
 
-    /// Fails every live, fetched attempt that has run for longer than its job allows. Returns their tasks, each once.
+    /// Fails every live, fetched attempt that has run for longer than `task_timeout_ms`. Returns their tasks, each once.
     fn time_out(&mut self, running: &[TaskKey], now: i64) -> Vec<TaskKey> {
         let mut timed_out = Vec::new();
         for key in running {

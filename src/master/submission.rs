@@ -1,4 +1,4 @@
-//! Jobs come and go: `submit_job` and `remove_job` (protocol, section 6).
+//! Jobs are submitted and removed: `submit_job` and `remove_job` (protocol, section 6).
 
 use super::Master;
 use super::events::Event;
@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 impl Master {
-    /// Errors: 21.
+    /// Adds a job and its tasks. The same request again changes nothing and gets the same reply. Errors: 21 if the job
+    /// exists with different parameters, or if the id of one of its tasks is taken.
     pub(super) fn submit_job<'a>(&mut self, new: NewJob<'a>) -> Result<Reply<'a>, Error> {
         let exists = |text| Err(Error::new(ErrorCode::KeyAlreadyExists, text));
         if new.job_id == TAKEN_IN {
@@ -44,7 +45,7 @@ impl Master {
         })
     }
 
-    /// The id of a task of a new job that exists already, or that is there twice.
+    /// The first task id of a new job that is already taken, or that the job uses twice.
     fn find_taken_id<'n>(&self, new: &'n NewJob<'_>) -> Option<Cow<'n, str>> {
         let own_reduces = format!("{}-reduce-", new.job_id);
         let is_own_reduce = |id: &str| {
@@ -62,7 +63,7 @@ impl Master {
                 return Some(id.into());
             }
         }
-        // The reduces of two jobs never have the same ids; but a map may have the id of a reduce.
+        // Two jobs never have the same reduce ids, but an existing map may have the id of a new reduce.
         if !self.jobs().has_maps() {
             return None;
         }
@@ -72,7 +73,7 @@ impl Master {
             .map(Cow::Owned)
     }
 
-    /// Forgets a job, its tasks and their outputs. Errors: 20.
+    /// Forgets a job, its tasks and their outputs. Errors: 20 for an unknown job.
     pub(super) fn remove_job<'a>(&mut self, id: Cow<'a, str>) -> Result<Reply<'a>, Error> {
         let job = self
             .jobs()
@@ -86,7 +87,7 @@ impl Master {
     }
 }
 
-/// Whether a job was submitted as `new` asks.
+/// Whether a job was submitted with the same parameters as `new`.
 fn is_as_submitted(job: &Job, new: &NewJob<'_>) -> bool {
     job.options == new.options
         && job.reduce_tasks() == new.reduce_tasks as usize

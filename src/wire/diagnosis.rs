@@ -4,7 +4,7 @@ use super::Quoted;
 use super::fields::{Field, Message, Value, read_message, read_string};
 use std::fmt;
 
-/// The sender is looked for in this many bytes at the start of a text.
+/// Only this many bytes at the start of a text are searched for its sender.
 const SENDER_WITHIN_BYTES: usize = 64 << 10;
 
 /// Where a text stops being JSON.
@@ -14,7 +14,7 @@ pub struct Fault {
     pub line: usize,
     /// The byte of that line, from 1.
     pub column: usize,
-    /// `None` where the text is too short, and nothing else is wrong with it.
+    /// `None` if the text ends too early, and nothing else is wrong with it.
     pub problem: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Origin {
     pub fn find(text: &[u8]) -> Self {
         let text = &text[..text.len().min(SENDER_WITHIN_BYTES)];
         let mut message = Message::EMPTY;
-        // It fails, after it has read what there is. From bytes, as in `read_fields`, and for the same reason.
+        // This fails after it has read what it can. It reads from bytes for the same reason as `read_fields`.
         let mut json = serde_json::Deserializer::from_slice(text);
         let _ = read_message(&mut json, &mut message);
         Self::of(&message)

@@ -1,4 +1,4 @@
-//! A message's fields as they came, and their interpretation one by one.
+//! The fields of a message, and how each is interpreted.
 
 use super::{Error, ErrorCode, Request};
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub enum Field {
     Unknown,
 }
 
-/// What a field is read as, whatever the message.
+/// The type as which a field is read, whatever the message.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Text,
@@ -97,7 +97,7 @@ impl Field {
     }
 }
 
-/// What a field holds, as it was read.
+/// The value of a field.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
     /// A text without escapes.

@@ -1,4 +1,4 @@
-//! What can be asked of the master: one variant a message type, one row of [`Request::read`] for its fields.
+//! Requests: one variant per message type, and one arm of [`Request::read`] for its fields.
 
 use super::ErrorCode;
 use super::fields::{Field, Fields, Value, read_fields, read_string};
@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Opaque JSON, a chunk or an output: its text as it came, on one line.
+/// Opaque JSON, a chunk or an output: its original text, on one line.
 pub type Json<'a> = Cow<'a, RawValue>;
 
 /// The most reduce tasks that a job may have.
@@ -284,7 +284,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The time that the request has of itself, in ms: its `timestamp` or its `now`.
+    /// The time in the request, in ms: its `timestamp` or its `now`.
     pub fn time(&self) -> Option<i64> {
         match self {
             Self::Heartbeat { timestamp, .. } => Some(*timestamp),
@@ -297,7 +297,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The worker that says of itself that it sends the request.
+    /// The worker that claims to send the request: its `worker_id`.
     pub fn sending_worker(&self) -> Option<&str> {
         match self {
             Self::Heartbeat { worker_id, .. } => Some(worker_id),
@@ -308,8 +308,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the request always changes something that must not be forgotten, unless it gets an error. Of the
-    /// others that may change something, the master knows.
+    /// Whether the request, if it succeeds, is always journaled. For the others, the master records what they changed
+    /// ([`Effect`]).
     pub fn changes_something(&self) -> bool {
         match self {
             Self::Init { .. }
@@ -338,7 +338,7 @@ impl<'a> Request<'a> {
 pub enum Effect {
     #[default]
     None,
-    /// Clocks: when a worker was heard from, which it will be again, or when a check was made.
+    /// Only clocks: when a worker was last heard from, or when a check was made.
     Heard,
     /// Anything else.
     Changed,
@@ -418,7 +418,7 @@ fn read_running<'a>(fields: &Fields<'a>) -> Result<Vec<Cow<'a, str>>, Error> {
     Ok(running.unwrap_or_default())
 }
 
-/// A JSON string in its usual form; where it holds half of a surrogate pair, as it came.
+/// A JSON string in canonical form, or unchanged if it contains half of a surrogate pair.
 fn read_text(value: &RawValue) -> Option<Box<RawValue>> {
     if !value.get().starts_with('"') {
         return None;
@@ -429,7 +429,7 @@ fn read_text(value: &RawValue) -> Option<Box<RawValue>> {
 /// A text as a JSON string.
 #[expect(
     clippy::missing_panics_doc,
-    reason = "it does not: any text is a JSON string"
+    reason = "it never panics: any text is a JSON string"
 )]
 pub fn json_string(text: &str) -> Box<RawValue> {
     serde_json::value::to_raw_value(text).expect("any text is a JSON string")
@@ -463,7 +463,7 @@ fn read_counters(value: &RawValue) -> Option<BTreeMap<Box<str>, i64>> {
     serde::Deserializer::deserialize_map(&mut json, CounterVisitor).ok()
 }
 
-/// Opaque JSON as it came, any value, `null` included; on one line.
+/// Opaque JSON: any value, `null` included, on one line.
 fn read_json<'a>(fields: &Fields<'a>, field: Field) -> Result<Json<'a>, Error> {
     let value = fields.required(field, "given", Value::json)?;
     Ok(match on_one_line(value.get().as_bytes()) {
@@ -477,11 +477,11 @@ fn read_json<'a>(fields: &Fields<'a>, field: Field) -> Result<Json<'a>, Error> {
     })
 }
 
-/// JSON with its blanks around line breaks taken out: one space is left of them after `,` and `:`, as in our
-/// replies, and none elsewhere. Neither in strings nor in other tokens can there be a line break.
+/// Joins the lines of a JSON text. The blanks around each line break become one space after `,` and `:`, as in the
+/// replies, and nothing elsewhere. This is safe because no JSON token contains a line break.
 pub fn on_one_line(json: &[u8]) -> Cow<'_, [u8]> {
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    // Without a branch a byte, so that it is done many bytes at a time.
+    // A loop without branches, which the compiler vectorizes.
     if json
         .iter()
         .fold(0, |found, byte| found | u8::from(is_break(byte)))
@@ -501,7 +501,7 @@ pub fn on_one_line(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(line)
 }
 
-/// The elements of a JSON array, each read by `read`; `None` where it is no array or an element is wrong.
+/// The elements of a JSON array, each read by `read`. `None` if the value is not an array or an element is invalid.
 fn read_list<'a, T>(
     value: &'a RawValue,
     read: impl Fn(&'a RawValue) -> Option<T>,
@@ -564,8 +564,8 @@ fn read_lost_inputs<'a>(fields: &Fields<'a>, field: Field) -> Result<Vec<LostInp
     )
 }
 
-/// Where each element of a JSON array of exactly `count` elements starts and ends in its text; `None` for anything
-/// else, found out as soon as there are more.
+/// The byte range in the text of each element of a JSON array of exactly `count` elements. `None` for anything else;
+/// reading stops at the first element too many.
 pub fn split_array(value: &RawValue, count: usize) -> Option<Box<[(u32, u32)]>> {
     let left = Cell::new(count);
     let text = value.get();

@@ -92,3 +92,21 @@ fn file_that_is_not_a_state_ends_the_node() {
     let missing = run(&["--restore", &unused_path("missing")], AFTER);
     assert_eq!(missing.status, Some(1));
 }
+
+/// What a node says is one line, whatever is in the state that it was started from.
+#[test]
+fn state_with_a_line_break_in_its_json_ends_the_node() {
+    let path = state_file("line-break");
+    let state = fs::read_to_string(&path).expect("it can be read");
+    for (right, forged) in [
+        (r#""chunk":"[1.0,"#, r#""chunk":"[1.0,\n"#),
+        (r#""node_id":"\"n1\"""#, r#""node_id":"[1,\n2]""#),
+        (r#""node_id":"\"n1\"""#, r#""node_id":"1""#),
+    ] {
+        assert!(state.contains(right), "{right} is not in {state}");
+        fs::write(&path, state.replace(right, forged)).expect("it can be written");
+        let ended = run(&["--restore", &path], AFTER);
+        assert_eq!(ended.status, Some(1), "{forged}");
+        assert_eq!(ended.log().len(), 1, "{}", ended.log);
+    }
+}

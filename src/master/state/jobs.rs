@@ -1,4 +1,4 @@
-//! Jobs: what they were submitted as, their tasks, and how far they are (protocol, section 6).
+//! Jobs: their options, their tasks and their progress (protocol, section 6).
 
 use super::keys::{JobKey, Kind, Lane, TaskKey, WorkerId};
 use super::run_times::RunTimes;
@@ -33,11 +33,11 @@ pub struct Job {
     run_times: [RunTimes; 2],
     /// The sum of each counter, and how many results have it.
     pub counters: BTreeMap<Box<str>, (i128, u64)>,
-    /// How the workers have done lately. Those whose last attempt succeeded are not there.
+    /// The recent failures of each worker. A worker whose last attempt succeeded has no entry.
     pub conduct: BTreeMap<WorkerId, Conduct>,
-    /// The workers in `conduct` that may be excluded.
+    /// The workers whose last `max_worker_failures` attempts all failed. Only they can be excluded.
     pub suspects: BTreeSet<WorkerId>,
-    /// The last heartbeat of the worker that asked when all exclusions were ended, in ms.
+    /// When all exclusions were last ended: the last heartbeat of the worker that asked, in ms.
     pub amnesty_at: Option<i64>,
 }
 
@@ -125,7 +125,7 @@ impl Job {
         }
     }
 
-    /// The kind of task whose end is the job's.
+    /// The kind of task that ends the job when all of that kind are done: reduces, or maps if there are no reduces.
     pub fn last_kind(&self) -> Kind {
         if self.reduce_tasks() > 0 {
             Kind::Reduce
@@ -162,7 +162,7 @@ impl Job {
         &mut self.run_times[kind as usize]
     }
 
-    /// Has the counters of a task's new result take the place of those of its lost one.
+    /// Replaces the counters of a task's lost result by those of its new one.
     pub(super) fn replace_lost_counters(&mut self, task: u32) {
         if let Some(troubles) = &mut self.tasks[task as usize].troubles {
             for (name, count) in std::mem::take(&mut troubles.lost_counters) {
@@ -216,23 +216,23 @@ fn split_reduce_id(id: &str) -> Option<(&str, usize)> {
     let (rest, partition) = id.rsplit_once('-')?;
     let job = rest.strip_suffix("-reduce")?;
     let number: u32 = partition.parse().ok()?;
-    // "+1" and "01" are numbers, too, but no partition is written so.
-    let is_written_so = partition.starts_with(|first: char| first.is_ascii_digit())
+    // "+1" and "01" parse as numbers, but no reduce task has such an id.
+    let is_canonical = partition.starts_with(|first: char| first.is_ascii_digit())
         && (partition == "0" || !partition.starts_with('0'));
-    is_written_so.then_some((job, number as usize))
+    is_canonical.then_some((job, number as usize))
 }
 
 /// All jobs and their tasks.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    /// By key. The places of removed jobs are used again.
+    /// Indexed by key. The slots of removed jobs are reused.
     jobs: Vec<Option<Job>>,
     free: Vec<JobKey>,
     by_id: HashMap<Rc<str>, JobKey>,
     /// The map tasks by id. The ids of reduces follow from their jobs'.
     maps_by_id: HashMap<Rc<str>, TaskKey>,
     counts: JobCounts,
-    /// How many jobs there ever were.
+    /// How many jobs were ever added; the next job's place in the order of submission.
     pub(super) submitted: u64,
 }
 
@@ -261,17 +261,17 @@ impl Jobs {
         !self.maps_by_id.is_empty()
     }
 
-    /// A job that is there.
+    /// The job with that key. Panics if it was removed, since keys never come from outside.
     pub fn get(&self, key: JobKey) -> &Job {
         self.jobs[key as usize]
             .as_ref()
-            .expect("the key of a job that is there")
+            .expect("no key outlives its job")
     }
 
     pub(super) fn get_mut(&mut self, key: JobKey) -> &mut Job {
         self.jobs[key as usize]
             .as_mut()
-            .expect("the key of a job that is there")
+            .expect("no key outlives its job")
     }
 
     pub fn task(&self, key: TaskKey) -> &Task {
@@ -312,7 +312,7 @@ impl Jobs {
     pub(super) fn add(&mut self, job: Job) -> JobKey {
         let key = self.free.pop().unwrap_or_else(|| {
             self.jobs.push(None);
-            JobKey::try_from(self.jobs.len() - 1).expect("memory ends before the keys do")
+            JobKey::try_from(self.jobs.len() - 1).expect("there are fewer than 2^32 jobs")
         });
         self.by_id.insert(Rc::clone(&job.id), key);
         *self.counts.of(&job.state) += 1;
@@ -375,7 +375,7 @@ impl Jobs {
     pub(super) fn set_job_state(&mut self, key: JobKey, state: JobState) {
         let job = self.jobs[key as usize]
             .as_mut()
-            .expect("the key of a job that is there");
+            .expect("no key outlives its job");
         *self.counts.of(&job.state) -= 1;
         *self.counts.of(&state) += 1;
         job.state = state;

@@ -7,10 +7,10 @@ use std::collections::btree_map::{BTreeMap, Iter};
 use std::iter::Peekable;
 use std::ops::Bound;
 
-/// Tasks that wait, by rank. Each waits in the lane of its job and kind.
+/// A priority queue of tasks by rank, divided into lanes. A task waits in the lane of its job and kind.
 ///
-/// A lane that is closed, or that a caller does not want, is passed over as a whole: a poll at the closed barrier of
-/// a job with 1,000,000 reduces takes 14 ms in one flat `BTreeMap`, and less than 1 µs here.
+/// A lane that is closed, or that a caller does not want, is skipped as a whole. At the closed barrier of a job with
+/// 1,000,000 reduces, a poll of one flat `BTreeMap` takes 14 ms; here it takes less than 1 µs.
 #[derive(Debug, Default)]
 pub struct Queue {
     lanes: BTreeMap<Lane, Waiting>,
@@ -57,13 +57,13 @@ impl Queue {
         self.change(lane, |waiting| waiting.is_closed = !is_open);
     }
 
-    /// Forgets what waits in a lane, and opens it.
+    /// Empties a lane and opens it.
     pub fn clear(&mut self, lane: Lane) {
         self.change(lane, |waiting| *waiting = Waiting::default());
     }
 
-    /// The tasks in the open lanes that `wants` wants, by rank. `wants` is asked once a lane. The first task costs
-    /// the same however many there are.
+    /// The tasks in the open lanes that `wants` accepts, by rank. `wants` is called once per lane. The cost of the first
+    /// task does not depend on how many wait.
     pub fn iter<'a>(
         &'a self,
         wants: impl FnMut(Lane) -> bool + 'a,
@@ -96,13 +96,13 @@ impl Queue {
     }
 }
 
-/// A merge of the open lanes, which looks into a lane only once it has given its head.
+/// A k-way merge of the open lanes. It looks into a lane only after it has yielded the lane's head.
 struct InOrder<'a, F> {
     queue: &'a Queue,
     wants: F,
-    /// The lanes that have not given anything yet.
+    /// The lanes that have not yielded a task yet.
     heads: Peekable<Iter<'a, Rank, Lane>>,
-    /// The next ranks of the lanes that have.
+    /// The next rank of each lane that has.
     passed: BinaryHeap<Reverse<(Rank, Lane)>>,
     last: Option<(Rank, Lane)>,
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-/// Run times in ms, each with how often it is there, in a lower and an upper half: the median is where they meet, and
-/// costs the same however many there are.
+/// A multiset of run times in ms, split into a lower and an upper half. The median is where the halves meet, so its cost
+/// does not depend on their size.
 #[derive(Debug, Default)]
 pub struct RunTimes {
-    /// As many as in `upper`, or one more; none of them is above any of `upper`.
+    /// Holds as many times as `upper`, or one more. None is greater than any in `upper`.
     lower: Half,
     upper: Half,
 }

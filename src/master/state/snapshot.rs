@@ -1,17 +1,16 @@
 //! The master's state as a stream of small records, and back (protocol, section 8).
 //!
-//! Nothing derived is written: counts, sums, queues and what each worker holds are made again. Opaque JSON is written as
-//! a string of its text, so that any JSON tool may handle a snapshot. A reader trusts nothing: records that no master
-//! can have written are [`Corrupt`].
+//! A snapshot has no derived data: the loader recomputes counts, sums, queues and what each worker holds. Opaque JSON
+//! is written as a string of its text, so that any JSON tool can handle a snapshot. The loader trusts nothing: a record
+//! that no master can have written is [`Corrupt`].
 
 mod loader;
 
 pub use loader::{Corrupt, Loader};
 
 use super::jobs::{Conduct, Job, JobState};
-use super::keys::{Rank, WorkerId};
+use super::keys::{Rank, WorkerId, fresh_rank};
 use super::tasks::{Attempt, Counters, History, Task, TaskState, Work};
-use super::transitions::NEVER_HANDED_OUT;
 use super::workers::Worker;
 use super::{CheckTimes, Master, Totals};
 use crate::wire::JobOptions;
@@ -19,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// A part of the state. Order: the totals; the workers; each job, followed by its maps and then its reduces.
+/// A part of the state. The totals come first, then the workers, then each job, followed by its maps and reduces.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Record<'a> {
@@ -31,7 +30,7 @@ pub enum Record<'a> {
     },
     Job(Box<JobRecord<'a>>),
     Task(Box<TaskRecord<'a>>),
-    /// This many reduce tasks that were never handed out, in task order from `order` on.
+    /// A run of `count` reduce tasks that were never handed out. The first one's place in task order is `order`.
     Reduces {
         count: u32,
         order: u64,
@@ -78,7 +77,7 @@ enum JobStateRecord<'a> {
     },
 }
 
-/// A task of the last job before it.
+/// A task of the job whose record most recently precedes it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRecord<'a> {
@@ -127,13 +126,13 @@ struct ResultRecord<'a> {
     counters: Cow<'a, Counters>,
 }
 
-/// A field that is left out because it says nothing.
+/// Whether a field has its default value and is left out.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
 impl Master {
-    /// Gives the state to `write`, record by record. Errors: those of `write`.
+    /// Passes the state to `write`, record by record. Errors: those of `write`.
     pub fn save<E>(&self, mut write: impl FnMut(&Record<'_>) -> Result<(), E>) -> Result<(), E> {
         write(&Record::Totals(Box::new(TotalsRecord {
             totals: self.totals.clone(),
@@ -181,11 +180,6 @@ fn is_untouched_reduce(task: &Task) -> bool {
         && task.attempts.is_empty()
         && task.troubles.is_none()
         && task.queued == Some(fresh_rank(task.order))
-}
-
-/// The rank of a task that was never handed out.
-fn fresh_rank(order: u64) -> Rank {
-    Rank::MIN.saturating_add((NEVER_HANDED_OUT | order) - 1)
 }
 
 fn job_record(job: &Job) -> JobRecord<'_> {

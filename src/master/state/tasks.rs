@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// What a task is: its maps come with their ids and chunks, and the id of a reduce follows from its place in the job.
+/// What a task runs. A map stores its id and its chunk; the id of a reduce is derived from its index in the job.
 #[derive(Debug)]
 pub enum Work {
     Map {
@@ -25,19 +25,20 @@ pub struct Task {
     /// Place in task order, the order in which the master came to know the tasks.
     pub order: u64,
     pub state: TaskState,
-    /// The highest attempt number of the tasks removed before this one was known: its own are above it.
+    /// All attempt numbers of this task are greater than this: the highest one used by the tasks that were removed
+    /// before this task was added.
     pub numbers_above: u64,
     /// Its attempts, by ascending number. One that ended before it was fetched is there only while it is the most
     /// recent one or the winner.
     pub attempts: Vec<Attempt>,
     pub live: LiveAttempts,
-    /// Its place in the queue.
+    /// Its rank in the queue, while it waits there.
     pub queued: Option<Rank>,
-    /// The place of the backup that waits.
+    /// The rank of its backup, while one waits.
     pub backup: Option<Rank>,
     pub result: Option<Box<TaskResult>>,
     pub troubles: Option<Box<Troubles>>,
-    /// Its place in the list of running tasks, while it is running.
+    /// Its index in the list of running tasks, while it is running.
     pub running_at: u32,
 }
 
@@ -49,11 +50,11 @@ pub enum TaskState {
     /// Unfinished, with a live attempt.
     Running,
     Completed,
-    /// Given up, and its job goes on without it.
+    /// Given up; its job goes on without it.
     Skipped,
-    /// Given up, which failed its job.
+    /// Given up; this failed its job.
     Failed,
-    /// Not needed any more, since its job ended.
+    /// No longer needed, since its job ended.
     Withdrawn,
 }
 
@@ -304,7 +305,7 @@ impl Task {
         self.troubles.as_ref().map_or(0, |troubles| troubles.losses)
     }
 
-    /// What went wrong with it where.
+    /// Which attempts went wrong, and on which workers.
     pub fn history(&self) -> &[History] {
         self.troubles
             .as_ref()
@@ -315,8 +316,8 @@ impl Task {
         self.troubles.get_or_insert_default()
     }
 
-    /// Forgets the attempts that nobody has heard of: they ended before they were fetched. The most recent one and the
-    /// winner stay.
+    /// Forgets the attempts that no worker ever heard of, because they ended before they were fetched. The most recent
+    /// attempt and the winner stay.
     pub(super) fn forget_unfetched(&mut self) {
         let (live, last) = (self.live, self.last_number());
         let winner = self.result.as_ref().map(|result| result.attempt);

@@ -1,6 +1,6 @@
-//! Every way in which the master's state changes. Policies decide when; nothing else changes anything.
+//! Transitions: every way in which the master's state changes. Policies decide which transition happens when.
 //!
-//! Whatever ends an attempt, it ends in [`Master::end_attempt`]; whatever ends a task, it ends in
+//! Every attempt that ends while its task goes on ends in [`Master::end_attempt`], and every task in
 //! [`Master::finish`].
 
 mod attempts;
@@ -13,10 +13,6 @@ use super::Master;
 use super::keys::TaskKey;
 use crate::master::events::{Event, LossCause};
 use crate::wire::Effect;
-
-/// Ranks from here on are those of tasks that were never handed out, in task order; those below, of tasks that were
-/// queued again, first come first.
-pub(super) const NEVER_HANDED_OUT: u64 = 1 << 63;
 
 /// How an attempt ends while its task goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +28,19 @@ pub enum End {
 }
 
 impl Master {
-    /// Begins a request whose own time is `at`, in ms; it changes nothing yet.
+    /// Begins a request: clears the events and the effect of the previous one. `at` is the request's `timestamp` or
+    /// `now`, in ms.
     pub(in crate::master) fn begin_request(&mut self, at: Option<i64>) {
         self.events.begin(at);
         self.effect = Effect::None;
     }
 
-    /// Notes that the request has changed something.
+    /// Records what the request has changed, beyond what is recorded already.
     pub(in crate::master) fn note_effect(&mut self, effect: Effect) {
         self.effect = self.effect.max(effect);
     }
 
-    /// Counts a result that was dropped.
+    /// Counts a result that was not accepted.
     pub(in crate::master) fn drop_result(&mut self, key: TaskKey, number: u64, worker: &str) {
         self.totals.duplicates_dropped += 1;
         let jobs = &self.jobs;

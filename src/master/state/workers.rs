@@ -13,8 +13,8 @@ pub struct Worker {
     pub joined: u64,
     /// The latest time heard, or the time of a check that stands in for it, in ms; `None` where neither is known.
     pub last_heartbeat: Option<i64>,
-    /// The next check that is not old times the worker, unless it is heard from first. Until then no check
-    /// reports it.
+    /// Whether the worker waits for a check to set its last heartbeat. The next check that is not old does, unless the
+    /// worker is heard from first. Until then no check reports it (protocol, section 5, "Untimed workers").
     pub is_untimed: bool,
     pub has_failed: bool,
     /// Whether it was heard from since the last recovery.
@@ -35,16 +35,16 @@ impl Worker {
     }
 }
 
-/// What a worker holds, known or not. An entry that holds nothing is dropped.
+/// What a worker holds, whether or not the worker is known.
 #[derive(Debug, Default)]
 pub struct Holdings {
-    /// Its live attempts, by lane and by their place in the order of all assignments.
+    /// Its live attempts, by lane and then in the order in which they were assigned.
     pub live: BTreeMap<(Lane, u64), TaskKey>,
     /// The unfinished tasks whose most recent attempt was here and is no longer live.
     pub departed: BTreeSet<TaskKey>,
     /// The accepted map outputs that live here and are still needed.
     pub outputs: BTreeSet<TaskKey>,
-    /// The jobs of which its last attempt failed.
+    /// The jobs in which the last attempt that it reported on failed.
     pub failed_in: BTreeSet<JobKey>,
 }
 
@@ -57,7 +57,7 @@ impl Holdings {
     }
 }
 
-/// Whether hearing from a worker changed what is known of it.
+/// How a message from a worker changed its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
     AsBefore,
@@ -109,7 +109,7 @@ impl Workers {
         self.asking
     }
 
-    /// The id to keep for a worker: the text that is shared already, if there is one.
+    /// The shared id of a worker, or a new one if nothing refers to the worker yet.
     pub fn shared_id(&self, id: &str) -> WorkerId {
         (self.known.get_key_value(id).map(|(id, _)| id))
             .or_else(|| self.holdings.get_key_value(id).map(|(id, _)| id))
@@ -120,8 +120,8 @@ impl Workers {
         self.holdings.get(id)
     }
 
-    /// Hears from a worker at its `timestamp`: from now on it is known, timed and healthy. A timestamp that is
-    /// not later than the last one does not move it back.
+    /// Records a message from a worker. From now on the worker is known, timed and healthy. A `timestamp` earlier than
+    /// the last heartbeat does not move it back.
     pub(super) fn hear(&mut self, id: &str, timestamp: i64) -> Heard {
         let Some(worker) = self.known.get_mut(id) else {
             self.add(
@@ -145,7 +145,7 @@ impl Workers {
         Heard::Back
     }
 
-    /// Makes a worker known that was given a task but was never heard from. Returns whether it was unknown.
+    /// Makes a worker known that was assigned a task but was never heard from. Returns whether it was unknown before.
     pub(super) fn make_known(&mut self, id: &str) -> bool {
         let is_new = !self.known.contains_key(id);
         if is_new {
@@ -166,7 +166,7 @@ impl Workers {
         self.known.insert(self.shared_id(id), worker);
     }
 
-    /// Notes that a known worker has sent a `request_task`.
+    /// Records that a known worker has sent a `request_task`.
     pub(super) fn set_asked(&mut self, id: &str) {
         if let Some(worker) = self.known.get_mut(id) {
             self.asking += usize::from(!std::mem::replace(&mut worker.has_asked, true));
@@ -182,8 +182,8 @@ impl Workers {
         before.is_some_and(|before| before < incarnation)
     }
 
-    /// Times the untimed workers from `now` on, and makes those untimed, and forgets their last heartbeat, that
-    /// were last heard later than `latest_credible`.
+    /// Sets the last heartbeat of untimed workers to `now`. A worker whose last heartbeat is later than
+    /// `latest_credible` becomes untimed, and that heartbeat is forgotten.
     pub(super) fn set_clocks(&mut self, now: i64, latest_credible: i128) {
         for worker in self.known.values_mut() {
             if (worker.last_heartbeat).is_some_and(|last| i128::from(last) > latest_credible) {
@@ -244,7 +244,7 @@ impl Workers {
         result
     }
 
-    /// Takes a worker's map outputs away from it.
+    /// Removes and returns a worker's map outputs.
     pub(super) fn take_outputs(&mut self, id: &str) -> BTreeSet<TaskKey> {
         (self.holdings.get_mut(id))
             .map(|holdings| std::mem::take(&mut holdings.outputs))
@@ -258,7 +258,7 @@ impl Workers {
         }
     }
 
-    /// Takes a worker from a snapshot. Errors: it is there already, or is not as a worker can be.
+    /// Adds a worker from a snapshot. Errors: the worker appears twice, or violates an invariant.
     pub(super) fn load(&mut self, id: &WorkerId, worker: Worker) -> Result<(), &'static str> {
         if worker.has_asked && worker.has_failed {
             return Err("a failed worker has not asked for a task since it failed");
@@ -273,7 +273,7 @@ impl Workers {
         self.asking += usize::from(worker.has_asked);
         match self.known.insert(Rc::clone(id), worker) {
             None => Ok(()),
-            Some(_) => Err("a worker is there twice"),
+            Some(_) => Err("a worker appears twice"),
         }
     }
 }

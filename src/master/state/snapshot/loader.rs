@@ -1,9 +1,9 @@
-//! Reading a snapshot: nothing in it is trusted, and what follows from it is made again.
+//! Reads a snapshot: validates every record, and recomputes the derived data.
 
-use super::{JobRecord, JobStateRecord, Record, TaskRecord, TotalsRecord, fresh_rank};
+use super::{JobRecord, JobStateRecord, Record, TaskRecord, TotalsRecord};
 use crate::master::state::Master;
 use crate::master::state::jobs::{Job, JobState, TAKEN_IN};
-use crate::master::state::keys::{JobKey, Kind, Rank, TaskKey, WorkerId};
+use crate::master::state::keys::{JobKey, Kind, Rank, TaskKey, WorkerId, fresh_rank};
 use crate::master::state::tasks::{
     History, LiveAttempts, Task, TaskResult, TaskState, Troubles, Work,
 };
@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::rc::Rc;
 
-/// No count, number or place in a snapshot is larger; so none of them ever overflows.
+/// The largest count or number that a snapshot may hold. It leaves enough room that none of them ever overflows.
 const MAX_COUNT: u64 = 1 << 60;
 
 /// A record that no master can have written: what is wrong with it.
@@ -43,7 +43,7 @@ pub struct Loader {
     master: Master,
     has_totals: bool,
     job: Option<JobKey>,
-    /// The ids of workers, each a text that all share who name it.
+    /// The worker ids so far, so that all references to a worker share one allocation.
     ids: HashSet<WorkerId>,
 }
 
@@ -51,7 +51,7 @@ impl Loader {
     /// Takes the next record.
     pub fn load(&mut self, record: Record<'_>) -> Result<(), Corrupt> {
         if let Record::Totals(record) = record {
-            ensure(!self.has_totals, "the totals are there twice")?;
+            ensure(!self.has_totals, "the totals appear twice")?;
             self.has_totals = true;
             return self.load_totals(*record);
         }
@@ -114,7 +114,7 @@ impl Loader {
     fn load_job(&mut self, record: JobRecord<'_>) -> Result<(), Corrupt> {
         ensure(
             self.master.jobs.find(&record.id).is_none(),
-            "a job is there twice",
+            "a job appears twice",
         )?;
         ensure(
             record.submitted < self.master.jobs.submitted,
@@ -274,7 +274,7 @@ impl Loader {
         if let Work::Map { id, .. } = &task.work {
             ensure(
                 self.master.jobs.find_map(id).is_none(),
-                "a task is there twice",
+                "a task appears twice",
             )?;
         }
         self.master.jobs.add_task(job_key, task);
@@ -290,7 +290,7 @@ impl Loader {
         shared
     }
 
-    /// The master that wrote the records, once all of them were taken.
+    /// The master that wrote the records, once all of them are loaded.
     pub fn finish(mut self) -> Result<Master, Corrupt> {
         ensure(self.has_totals, "the totals are missing")?;
         self.ids.clear();
@@ -323,7 +323,7 @@ fn live_attempts(task: &Task, numbers: &[u64]) -> Result<LiveAttempts, Corrupt> 
     Ok(live)
 }
 
-/// What no two tasks or jobs may have in common.
+/// The places in orders and queues, of which each may be used only once.
 #[derive(Default)]
 struct Places {
     ranks: Vec<Rank>,
@@ -349,7 +349,7 @@ fn has_twice(list: &mut [u64]) -> bool {
 }
 
 impl Master {
-    /// Makes what follows from the tasks of a job that was loaded.
+    /// Recomputes the data that is derived from the tasks of a loaded job.
     fn derive_job(&mut self, job_key: JobKey, places: &mut Places) -> Result<(), Corrupt> {
         let job = self.jobs.get(job_key);
         let is_running = job.state.is_running();
@@ -400,8 +400,9 @@ impl Master {
                 && reduces > 0
                 && let Some(result) = &mut task.result
             {
-                result.partitions = split_array(&result.output, reduces)
-                    .ok_or(Corrupt("an output has not one element for each partition"))?;
+                result.partitions = split_array(&result.output, reduces).ok_or(Corrupt(
+                    "an output does not have one element for each partition",
+                ))?;
             }
             if !task.live.is_empty() {
                 task.running_at = u32::try_from(self.running.len())
@@ -439,8 +440,9 @@ impl Master {
     }
 }
 
-/// Opaque JSON from its text.
+/// Opaque JSON from its text. A reply is one line, and so is all that stands in it.
 fn json(text: &str) -> Result<Box<RawValue>, Corrupt> {
+    ensure(!text.contains(['\n', '\r']), "a text is not on one line")?;
     RawValue::from_string(text.to_owned()).map_err(|_| Corrupt("a text is not JSON"))
 }
 

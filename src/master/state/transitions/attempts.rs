@@ -1,4 +1,4 @@
-//! Attempts start, are fetched and end.
+//! Attempts are started, fetched and ended.
 
 use super::End;
 use crate::master::events::{AttemptEnd, Event, LossCause};
@@ -49,7 +49,7 @@ impl Master {
         }
         if task.live.is_empty() {
             task.running_at =
-                u32::try_from(self.running.len()).expect("memory ends before the places do");
+                u32::try_from(self.running.len()).expect("fewer than 2^32 tasks are running");
             self.running.push(key);
         }
         let had_room = self.jobs.task_mut(key).live.add(number);
@@ -77,7 +77,8 @@ impl Master {
         number
     }
 
-    /// Notes that a live attempt is fetched by the request with that `timestamp`, in ms, unless it was before.
+    /// Records that a worker fetched a live attempt, with a request whose `timestamp` is in ms. Only the first fetch
+    /// counts.
     pub(in crate::master) fn fetch(&mut self, key: TaskKey, number: u64, timestamp: i64) {
         self.effect = Effect::Changed;
         let Some(attempt) = self.jobs.task_mut(key).attempt_mut(number) else {
@@ -99,21 +100,21 @@ impl Master {
         });
     }
 
-    /// Notes that a worker has reported on an attempt.
+    /// Records that a worker has reported on an attempt.
     pub(in crate::master) fn note_report(&mut self, key: TaskKey, number: u64) {
         if let Some(attempt) = self.jobs.task_mut(key).attempt_mut(number) {
             attempt.is_reported = true;
         }
     }
 
-    /// Has a live attempt run from `now` on, for the monitor.
+    /// Starts the clock of a live attempt at `now`, in ms by the monitor's clock.
     pub(in crate::master) fn time_attempt(&mut self, key: TaskKey, number: u64, now: i64) {
         if let Some(attempt) = self.jobs.task_mut(key).attempt_mut(number) {
             attempt.runs_from = Some(now);
         }
     }
 
-    /// Ends a live attempt while its task goes on. What becomes of the task must be decided then.
+    /// Ends a live attempt while its task goes on. The caller then decides what happens to the task.
     pub(in crate::master) fn end_attempt(&mut self, key: TaskKey, number: u64, end: End) {
         let task = self.jobs.task_mut(key);
         let Some(attempt) = task.attempt_mut(number) else {
@@ -179,7 +180,7 @@ impl Master {
         });
     }
 
-    /// Adds a worker to the history of a task, if it is known when it was last heard from.
+    /// Adds a worker to the history of a task, unless its last heartbeat is unknown.
     pub(super) fn add_history(&mut self, key: TaskKey, attempt: u64, worker: &WorkerId) {
         let last = self
             .workers
@@ -206,7 +207,7 @@ impl Master {
         }
     }
 
-    /// Takes an unfinished task out of the list of the worker that had its most recent attempt.
+    /// Removes an unfinished task from the `departed` list of the worker that had its most recent attempt.
     pub(super) fn leave_departed(&mut self, key: TaskKey) {
         let task = self.jobs.task(key);
         if let Some(last) = task.attempts.last()

@@ -1,4 +1,4 @@
-//! How the workers do on the attempts of each job, for placement.
+//! Records which workers fail the attempts of a job, for placement.
 
 use crate::master::state::Master;
 use crate::master::state::jobs::Conduct;
@@ -7,7 +7,7 @@ use crate::wire::Effect;
 use std::rc::Rc;
 
 impl Master {
-    /// Notes that an attempt of a job failed on a worker.
+    /// Counts a failed attempt of a job on a worker.
     pub(in crate::master) fn note_failed_attempt(&mut self, key: JobKey, worker: &WorkerId) {
         let failed_at = (self.workers.get(worker)).and_then(|worker| worker.last_heartbeat);
         let job = self.jobs.get_mut(key);
@@ -21,7 +21,7 @@ impl Master {
             .hold(worker, |holdings| holdings.failed_in.insert(key));
     }
 
-    /// Notes that a worker completed an attempt of a job.
+    /// Resets the count of a worker that completed an attempt of a job.
     pub(in crate::master) fn note_completed_attempt(&mut self, key: JobKey, worker: &str) {
         let job = self.jobs.get_mut(key);
         if job.conduct.is_empty() {
@@ -35,7 +35,7 @@ impl Master {
         }
     }
 
-    /// Starts the counts of a worker anew, in all jobs.
+    /// Resets the counts of a worker in all jobs.
     pub(in crate::master) fn forget_conduct(&mut self, worker: &WorkerId) {
         let Some(holdings) = self.workers.holdings(worker) else {
             return;
@@ -45,7 +45,7 @@ impl Master {
         }
     }
 
-    /// Ends all exclusions from a job and starts all counts anew, `at` the last heartbeat of the worker that asks.
+    /// Ends all exclusions from a job and resets all counts. `at` is the last heartbeat of the worker that asks, in ms.
     pub(in crate::master) fn grant_amnesty(&mut self, key: JobKey, at: Option<i64>) {
         self.effect = Effect::Changed;
         self.drop_conduct(key);

@@ -1,17 +1,16 @@
-//! Jobs come, end and go.
+//! Jobs are added, end and are removed.
 
-use super::NEVER_HANDED_OUT;
 use crate::master::events::Event;
 use crate::master::state::Master;
 use crate::master::state::jobs::{Job, JobState, TAKEN_IN};
-use crate::master::state::keys::{JobKey, Kind, Lane, Rank, TaskKey};
+use crate::master::state::keys::{JobKey, Kind, Lane, Rank, TaskKey, fresh_rank};
 use crate::master::state::tasks::{Task, TaskState, Work};
 use crate::wire::{Effect, JobOptions};
 use serde_json::value::RawValue;
 use std::rc::Rc;
 
 impl Master {
-    /// Adds a job whose ids are not taken.
+    /// Adds a job without tasks. The id must not be taken.
     pub(in crate::master) fn add_job(&mut self, id: &str, options: JobOptions) -> JobKey {
         self.effect = Effect::Changed;
         self.totals.had_job = true;
@@ -56,17 +55,17 @@ impl Master {
         self.queue.extend(lane, waiting.into_iter());
     }
 
-    /// Adds a task that is queued, but for the queue. Returns where it waits there.
+    /// Adds a task. The caller inserts it into the queue, at the rank that is returned.
     pub(super) fn add_task(&mut self, job: JobKey, work: Work) -> (Rank, TaskKey) {
         let order = self.totals.tasks;
         self.totals.tasks += 1;
-        let rank = Rank::MIN.saturating_add((NEVER_HANDED_OUT | order) - 1);
+        let rank = fresh_rank(order);
         let mut task = Task::new(work, order, self.totals.numbers_used);
         task.queued = Some(rank);
         (rank, self.jobs.add_task(job, task))
     }
 
-    /// Takes in a map task of the job of such tasks, which is running from now on.
+    /// Adds a map task to the job [`TAKEN_IN`], which is created if necessary and is running from now on.
     pub(in crate::master) fn take_in(&mut self, id: Rc<str>, chunk: Box<RawValue>) -> TaskKey {
         let job = (self.jobs.find(TAKEN_IN))
             .unwrap_or_else(|| self.add_job(TAKEN_IN, JobOptions::TAKEN_IN));
@@ -86,7 +85,7 @@ impl Master {
         self.drop_conduct(job);
         for task in 0..self.jobs.get(job).tasks.len() {
             let key = TaskKey::new(job, task);
-            self.let_go(key);
+            self.detach(key);
             let task = self.jobs.task(key);
             let used = task.last_number();
             self.totals.numbers_used = self.totals.numbers_used.max(used);
@@ -94,8 +93,8 @@ impl Master {
         self.jobs.remove(job);
     }
 
-    /// Takes a task away from all who hold it, since it is about to be forgotten.
-    pub(super) fn let_go(&mut self, key: TaskKey) {
+    /// Removes a task from everything that refers to it, before it is forgotten.
+    pub(super) fn detach(&mut self, key: TaskKey) {
         self.leave_departed(key);
         let lane = self.jobs.lane(key);
         let task = self.jobs.task(key);

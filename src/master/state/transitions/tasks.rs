@@ -39,7 +39,7 @@ impl Master {
         });
     }
 
-    /// Has a backup of a running task wait for a worker, unless one does.
+    /// Queues a backup of a running task, unless one waits already.
     pub(in crate::master) fn queue_backup(&mut self, key: TaskKey) {
         if self.jobs.task(key).backup.is_some() {
             return;
@@ -55,7 +55,7 @@ impl Master {
         });
     }
 
-    /// Notes a `check_stragglers`. Returns whether it is old.
+    /// Records a `check_stragglers`. Returns whether it is old.
     pub(in crate::master) fn note_straggler_check(&mut self, now: i64) -> bool {
         self.effect = self.effect.max(Effect::Heard);
         self.straggler_checks.note(now)
@@ -92,7 +92,7 @@ impl Master {
         }
     }
 
-    /// Takes back the result of a map whose output is lost. What becomes of the task must be decided then.
+    /// Discards the result of a map whose output is lost. The caller then decides what happens to the task.
     pub(in crate::master) fn lose_output(&mut self, key: TaskKey, by_removal: bool) {
         self.effect = Effect::Changed;
         let kind = self.jobs.kind(key);
@@ -133,13 +133,13 @@ impl Master {
         });
     }
 
-    /// The map outputs that live on a worker, in task order; they are no longer its own.
+    /// Removes the map outputs that live on a worker, and returns them in task order.
     pub(in crate::master) fn take_outputs(&mut self, worker: &str) -> Vec<TaskKey> {
         let outputs = self.workers.take_outputs(worker);
         self.in_task_order(outputs)
     }
 
-    /// Ends a task for good, and its attempts with it.
+    /// Ends a task for good, together with its live attempts.
     pub(in crate::master) fn finish(&mut self, key: TaskKey, state: TaskState) {
         self.effect = Effect::Changed;
         self.leave_queue(key);
@@ -200,7 +200,7 @@ impl Master {
         }
     }
 
-    /// Holds a job's reduces back in both queues, or lets them go.
+    /// Opens or closes the lanes of a job's reduces in both queues, according to the barrier.
     pub(in crate::master::state) fn set_barrier(&mut self, job: JobKey) {
         let this = self.jobs.get(job);
         if this.reduce_tasks() == 0 {

@@ -1,4 +1,4 @@
-//! Workers become known, are heard from, fail and are forgotten; and the master itself recovers.
+//! Workers become known, are heard from, fail and are forgotten. The master recovers after a restart.
 
 use crate::master::events::Event;
 use crate::master::state::Master;
@@ -7,7 +7,7 @@ use crate::master::state::workers::Heard;
 use crate::wire::Effect;
 
 impl Master {
-    /// Hears from a worker: whatever it says, it is there.
+    /// Records a message from a worker, which shows that it is alive.
     pub(in crate::master) fn hear(&mut self, id: &str, timestamp: i64) {
         self.effect = self.effect.max(Effect::Heard);
         let heard = self.workers.hear(id, timestamp);
@@ -24,7 +24,7 @@ impl Master {
         }
     }
 
-    /// Makes a worker known that is given a task but was never heard from.
+    /// Makes a worker known that is assigned a task but was never heard from.
     pub(in crate::master) fn make_known(&mut self, id: &str) {
         if self.workers.make_known(id) {
             self.events
@@ -32,7 +32,7 @@ impl Master {
         }
     }
 
-    /// Notes that a worker asks for a task.
+    /// Records that a worker asks for a task.
     pub(in crate::master) fn note_asking(&mut self, id: &str) {
         self.workers.set_asked(id);
     }
@@ -42,14 +42,14 @@ impl Master {
         self.workers.set_incarnation(id, incarnation)
     }
 
-    /// Notes a `check_failures`. Returns whether it is old.
+    /// Records a `check_failures`. Returns whether it is old.
     pub(in crate::master) fn note_failure_check(&mut self, now: i64) -> bool {
         self.effect = self.effect.max(Effect::Heard);
         self.failure_checks.note(now)
     }
 
-    /// Times untimed workers from `now` on, and makes those untimed that were last heard later than
-    /// `latest_credible`.
+    /// Sets the last heartbeat of untimed workers to `now`, and makes those untimed whose last heartbeat is later than
+    /// `latest_credible`. Times are in ms.
     pub(in crate::master) fn set_worker_clocks(&mut self, now: i64, latest_credible: i128) {
         self.workers.set_clocks(now, latest_credible);
     }
@@ -68,7 +68,8 @@ impl Master {
         self.workers.drop_empty_holdings(id);
     }
 
-    /// Goes on after a recovery: for a while nobody could reach the master.
+    /// Gives workers and attempts new clocks after a recovery, since nobody could reach the master for a while (protocol,
+    /// section 8).
     pub fn recover(&mut self) {
         self.workers.recover();
         for key in &self.running {
