@@ -6,9 +6,11 @@ mod arguments;
 mod compact;
 mod replay;
 mod serve;
+mod timeline;
 
 pub use arguments::UsageError;
 
+use self::timeline::Timeline;
 use arguments::{Arguments, Outcome, Syntax};
 use compact::Compact;
 use replay::Replay;
@@ -39,6 +41,7 @@ type Parse = fn(&mut dyn Iterator<Item = OsString>) -> Result<Action, UsageError
 const SUBCOMMANDS: &[(&str, Parse)] = &[
     ("compact", parse_as::<Compact>),
     ("replay", parse_as::<Replay>),
+    ("timeline", parse_as::<Timeline>),
 ];
 
 /// Parses a command line without the program's name. Without the name of a command in front, it is for [`Serve`].

@@ -13,4 +13,4 @@ pub use compaction::compact_stream;
 pub use file::compact_file;
 pub use format::{Damage, HEADER, PARTIAL_HEADER};
 pub use recorder::Recorder;
-pub use recovery::{Dropped, Recovery, recover, replay};
+pub use recovery::{Dropped, Recovery, read_with, recover, replay};

@@ -15,6 +15,7 @@
 //! * [`node`]: the loop that reads, has messages answered, and writes
 //! * [`journal`]: the write-ahead log, from which a node that was killed recovers
 //! * [`nearest`]: what a misspelt word may stand for
+//! * [`timeline`]: a job's life as a page
 //! * [`streams`]: a log that never delays the node, and pipes in non-blocking mode
 
 #![forbid(unsafe_code)]
@@ -26,4 +27,5 @@ pub mod nearest;
 pub mod node;
 pub mod service;
 pub mod streams;
+pub mod timeline;
 pub mod wire;

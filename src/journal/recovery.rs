@@ -95,8 +95,9 @@ pub fn replay(journal: impl BufRead, mut output: impl io::Write) -> Result<Recov
     }
 }
 
-/// Reads a journal, with `answer` to answer its requests.
-fn read_with(
+/// Reads a journal, with `answer` to answer its requests. `answer` returns what the request has changed, and does not
+/// take one that the service does not.
+pub fn read_with(
     journal: impl BufRead,
     answer: impl FnMut(&mut Service, &Message<'_>) -> Effect,
 ) -> Result<Recovery, Damage> {

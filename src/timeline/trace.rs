@@ -1,0 +1,112 @@
+//! Writes a story in the Trace Event Format, for Perfetto and `chrome://tracing`.
+
+use super::page::{cut, end_name, job_end_name};
+use super::story::{FailureKind, Story};
+use crate::master::Kind;
+use serde_json::{Value, json};
+use std::io::{self, Write};
+
+const WORKERS: u8 = 1;
+const JOBS: u8 = 2;
+
+/// The largest time that every reader of JSON takes for what it is, in µs.
+const MAX_US: i64 = 1 << 53;
+
+const MAX_CHARS: usize = 2000;
+
+/// Writes the trace. Times in it start at the story's first; `otherData` says when that was. Errors: `output` fails.
+pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
+    let (from, to) = story.span();
+    let us = |at: i64| {
+        (i64::try_from(1000 * (i128::from(at) - i128::from(from))).unwrap_or(MAX_US)).min(MAX_US)
+    };
+    let other = json!({"first_time_ms": from.to_string(), "notes": story.notes});
+    writeln!(
+        output,
+        "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":["
+    )?;
+    let name = |pid: u8, what: &str, tid: usize, name: &str| json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": cut(name, MAX_CHARS)}});
+    write!(output, "{}", name(WORKERS, "process_name", 0, "workers"))?;
+    let mut event = |event: Value| write!(output, ",\n{event}");
+    event(name(JOBS, "process_name", 0, "jobs"))?;
+
+    // A thread for each lane of each worker, in which nothing overlaps.
+    let mut lanes = vec![1; story.workers.len()];
+    for attempt in &story.attempts {
+        lanes[attempt.worker] = lanes[attempt.worker].max(attempt.lane + 1);
+    }
+    let mut first_lane = Vec::new();
+    let mut next = 1;
+    for (worker, lanes) in story.workers.iter().zip(&lanes) {
+        first_lane.push(next);
+        for tid in next..next + lanes {
+            event(name(WORKERS, "thread_name", tid, &worker.id))?;
+            event(
+                json!({"ph": "M", "pid": WORKERS, "tid": tid, "name": "thread_sort_index", "args": {"sort_index": tid}}),
+            )?;
+        }
+        next += lanes;
+        for failure in &worker.failures {
+            let what = match failure.kind {
+                FailureKind::Check { silent_ms, .. } => {
+                    format!("failed: silent for {silent_ms} ms")
+                }
+                FailureKind::Restart => "restarted".to_owned(),
+                FailureKind::Removal => "removed".to_owned(),
+                FailureKind::Reassignment => "reassigned from".to_owned(),
+            };
+            event(
+                json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(failure.at), "name": what}),
+            )?;
+            if let Some(back) = failure.back {
+                event(
+                    json!({"ph": "i", "s": "t", "pid": WORKERS, "tid": first_lane[first_lane.len() - 1], "ts": us(back), "name": "back"}),
+                )?;
+            }
+        }
+    }
+    for attempt in &story.attempts {
+        let (task, start) = (&story.tasks[attempt.task], attempt.start());
+        let end = attempt.ended.map_or(to, |(at, _)| at).max(start);
+        event(json!({
+            "ph": "X",
+            "pid": WORKERS,
+            "tid": first_lane[attempt.worker] + attempt.lane,
+            "ts": us(start),
+            "dur": us(end) - us(start),
+            "name": cut(&task.id, MAX_CHARS),
+            "cat": if task.kind == Kind::Map { "map" } else { "reduce" },
+            "args": {
+                "attempt": attempt.number,
+                "job": cut(&story.jobs[task.job].id, MAX_CHARS),
+                "end": end_name(attempt.ended.map(|(_, end)| end)),
+                "backup": attempt.backup.is_some(),
+                "fetched": attempt.fetched.is_some(),
+                "output_lost": attempt.output_lost.is_some(),
+                "error": attempt.error.as_deref().map(|error| cut(error, MAX_CHARS)),
+            },
+        }))?;
+    }
+    for (index, job) in story.jobs.iter().enumerate() {
+        let tid = index + 1;
+        event(name(JOBS, "thread_name", tid, &job.id))?;
+        let end = job.ended.map_or(to, |(at, _)| at).max(job.submitted);
+        let state = job.ended.map_or("running", |(_, end)| job_end_name(end));
+        event(
+            json!({"ph": "X", "pid": JOBS, "tid": tid, "ts": us(job.submitted), "dur": us(end) - us(job.submitted),
+            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.maps.total, "reduces": job.reduces.total}}),
+        )?;
+        for barrier in &job.barriers {
+            event(
+                json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(barrier.opened), "name": "barrier opens"}),
+            )?;
+            if let Some(closed) = barrier.closed {
+                event(
+                    json!({"ph": "i", "s": "t", "pid": JOBS, "tid": tid, "ts": us(closed), "name": "barrier closes"}),
+                )?;
+            }
+        }
+    }
+    output.write_all(b"\n]}\n")?;
+    output.flush()
+}
