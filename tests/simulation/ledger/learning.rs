@@ -84,11 +84,14 @@ impl Ledger {
         if let Some(attempt) = task.attempts.get_mut(at) {
             attempt.reported = true;
         }
+        // Only the last attempt that it was given can be the live one.
+        let last = task.last_given_to(&worker).map(|(last, _)| last);
+        let was_live = was_held && last == Some(number);
         let has_failed = reply["type"] == "task_failed";
         let names_inputs = request["lost_inputs"]
             .as_array()
             .is_some_and(|inputs| !inputs.is_empty());
-        if has_failed && was_held && !names_inputs {
+        if has_failed && was_live && !names_inputs {
             task.failed_on.insert(worker.clone());
         }
         let job_id = task.job_id.clone();
@@ -161,7 +164,15 @@ impl Ledger {
 
     pub(super) fn learn_reassignment(&mut self, request: &Value, reply: &Value, after: &Snapshot) {
         let healthy = text(request, "healthy_worker");
-        for id in texts(&reply["reassigned_tasks"]).unwrap_or_default() {
+        // What was moved and then withdrawn, since its job failed, is not listed.
+        let mut moved = texts(&reply["reassigned_tasks"]).unwrap_or_default();
+        let withdrawn = self.tasks.iter().map(|task| task.id.clone());
+        moved.extend(
+            withdrawn.filter(|id| {
+                seen(after, id).is_some_and(|task| task.state == TaskState::Withdrawn)
+            }),
+        );
+        for id in moved {
             let known = self.task(&id).map_or(0, |task| task.attempts.len());
             if seen(after, &id).is_some_and(|task| task.attempts > known) {
                 self.assign(&id, &healthy, None);

@@ -200,7 +200,8 @@ pub fn a_reduce_reads_the_winning_outputs_of_all_maps(step: &Step) -> Verdict {
         .filter(|task| task.is_map());
     let mut inputs: Vec<Value> = vec![];
     for map in maps {
-        match step.before(&map.id) {
+        // By the loss of what a restarted worker held, this very request may have skipped a map.
+        match step.after(&map.id) {
             Some(seen) if seen.state == TaskState::Skipped => {}
             Some(seen) if seen.state == TaskState::Completed => {
                 let (worker, attempt) = seen.winner.clone().unwrap_or_default();
