@@ -11,6 +11,6 @@ mod unix;
 
 pub use compaction::compact_stream;
 pub use file::compact_file;
-pub use format::{Damage, HEADER, PARTIAL_HEADER};
+pub use format::{ANY_HEADER, Damage, HEADER, PARTIAL_HEADER};
 pub use recorder::Recorder;
 pub use recovery::{Dropped, Recovery, read_with, recover, replay};

@@ -33,6 +33,7 @@ pub use events::{AttemptEnd, Event, Events, Keep, LossCause, Names};
 pub use state::Master;
 pub use state::keys::Kind;
 pub use state::snapshot::{Corrupt, Loader, Record};
+pub use state::tasks::TaskState;
 
 use crate::wire::{Effect, Error, ErrorCode, Quoted, Reply, Request};
 use state::keys::TaskKey;

@@ -179,43 +179,13 @@ impl Service {
 
     /// The node that wrote the `state` of a `snapshot_ok`. Errors: `state` is not such a state.
     pub fn restore(state: &str) -> Result<Self, Corrupt> {
+        let records: Vec<&RawValue> = serde_json::from_str(state)
+            .map_err(|_| Corrupt("it is not a JSON array of records"))?;
         let mut loader = Loader::default();
-        let mut json = serde_json::Deserializer::from_str(state);
-        let mut problem = None;
-        let read = serde::Deserializer::deserialize_seq(
-            &mut json,
-            Records(|record: &str| {
-                problem = problem.or(loader.load(record).err());
-                problem.is_none()
-            }),
-        );
-        match problem {
-            Some(problem) => Err(problem),
-            None if read.is_err() || json.end().is_err() => {
-                Err(Corrupt("it is not a JSON array of records"))
-            }
-            None => loader.finish(),
+        for record in records {
+            loader.load(record.get())?;
         }
-    }
-}
-
-/// Gives each element of an array to a function, until that returns false.
-struct Records<F>(F);
-
-impl<'de, F: FnMut(&str) -> bool> serde::de::Visitor<'de> for Records<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(mut self, mut records: A) -> Result<(), A::Error> {
-        while let Some(record) = records.next_element::<&RawValue>()? {
-            if !(self.0)(record.get()) {
-                return Err(serde::de::Error::custom("a record is wrong"));
-            }
-        }
-        Ok(())
+        loader.finish()
     }
 }
 

@@ -20,7 +20,7 @@ pub use collector::Collector;
 pub use page::write_page;
 pub use read::read;
 pub use story::{
-    Attempt, Backup, Barrier, Counts, End, Failure, FailureKind, Interruption, Job, JobEnd, Loss,
-    Lost, Moment, Numbers, Saved, Source, Story, Task, TaskState, Wait, Worker,
+    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Lost, Moment,
+    Numbers, Saved, Source, Story, Task, Wait, Worker,
 };
 pub use trace::write_trace;

@@ -11,7 +11,7 @@ pub const HEADER: &str = "mapreduce-master journal 2\n";
 pub const PARTIAL_HEADER: &str = "mapreduce-master partial 2\n";
 
 /// How the first line starts in every version.
-const ANY_HEADER: &str = "mapreduce-master journal ";
+pub const ANY_HEADER: &str = "mapreduce-master journal ";
 
 /// No record is longer, in bytes: a length beyond it is damage. A request has 64 MiB at most, and a task in a
 /// state has its chunk and its output as strings.

@@ -2,29 +2,61 @@
 //! (protocol, section 6, "Reports").
 
 use super::Master;
+use super::events::Event;
 use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskState;
 use super::state::transitions::End;
 use crate::wire::{Quoted, json_string};
 use serde_json::value::RawValue;
+use std::rc::Rc;
 
 impl Master {
-    /// Fails a live attempt. `error` is a JSON string. The caller then decides what happens to the task, with
-    /// [`settle`](Self::settle).
-    ///
-    /// A failure does not count towards `max_failures` where the task had failed on that worker before while another one,
-    /// on which it has not failed, could take it: a bad worker that repeats itself says nothing new.
+    /// Fails a live attempt with an error, a JSON string; loses the inputs that it could not fetch; and decides what
+    /// happens to all of these tasks.
     pub(super) fn fail_attempt(
         &mut self,
         key: TaskKey,
         number: u64,
         end: End,
         error: Box<RawValue>,
+        lost_maps: &[(TaskKey, i64)],
     ) {
         let Some(attempt) = self.task(key).attempt(number) else {
             return;
         };
-        let worker = std::rc::Rc::clone(&attempt.worker);
+        let worker = Rc::clone(&attempt.worker);
+        let first_event = self.events().len();
+        let text: Box<str> = error.get().into();
+        self.end_and_count(key, number, end, error);
+        let mut requeued = Vec::new();
+        for (map, attempt) in lost_maps {
+            // Giving up an earlier input may have failed the job, which then no longer needs the others.
+            if self.job(*map).state.is_running() && self.is_winner(*map, *attempt) {
+                self.count_lost_output(*map);
+                self.lose_output(*map, false);
+                requeued.extend(self.settle(*map).then_some(*map));
+            }
+        }
+        requeued.extend(self.settle(key).then_some(key));
+        let task = self.task_id(key).into();
+        self.log_with_requeued(first_event, &requeued, |requeued| Event::TaskFailed {
+            task,
+            attempt: number,
+            worker: worker.as_ref().into(),
+            error: text,
+            requeued,
+        });
+    }
+
+    /// Ends a live attempt, and counts its failure towards `max_failures`.
+    ///
+    /// A failure does not count where the task had failed on that worker before while another one, on which it has not
+    /// failed, could take it: a bad worker that repeats itself says nothing new.
+    fn end_and_count(&mut self, key: TaskKey, number: u64, end: End, error: Box<RawValue>) {
+        let Some(attempt) = self.task(key).attempt(number) else {
+            return;
+        };
+        let worker = Rc::clone(&attempt.worker);
         let failed_before = (self.task(key).attempts.iter())
             .any(|other| other.has_failed && other.worker == worker);
         if !matches!(end, End::Lost(_)) {
@@ -37,6 +69,12 @@ impl Master {
         {
             self.count_failure(key);
         }
+    }
+
+    /// Whether the accepted result of a task is that of this attempt.
+    pub(super) fn is_winner(&self, key: TaskKey, attempt: i64) -> bool {
+        let result = self.task(key).result.as_ref();
+        result.is_some_and(|result| u64::try_from(attempt) == Ok(result.attempt))
     }
 
     /// Decides what happens to a task after it lost an attempt or its output. If no attempt is live, an unfinished task

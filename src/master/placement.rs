@@ -83,12 +83,6 @@ impl Master {
         self.workers().asking() - excluded.count()
     }
 
-    /// Whether a worker without a history of a task could take it, where `candidates` workers could take tasks of the
-    /// job.
-    fn another_of(&self, candidates: usize, key: TaskKey) -> bool {
-        self.another_but(candidates, key, &[])
-    }
-
     /// Whether a worker on which a task has not failed yet could take it.
     pub(super) fn another_untried_could_take(&self, key: TaskKey) -> bool {
         let tried: Vec<&str> = (self.task(key).attempts.iter())
@@ -168,7 +162,7 @@ impl Master {
             }
             let candidates = *(candidates.entry(key.job))
                 .or_insert_with(|| self.candidates(self.jobs().get(key.job)));
-            if !self.another_of(candidates, key) {
+            if !self.another_but(candidates, key, &[]) {
                 return Some((key, source));
             }
             first_passed_over.get_or_insert((key, source));

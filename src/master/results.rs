@@ -1,7 +1,7 @@
 //! Workers report on their attempts: `complete_task` and `fail_task` (protocol, section 6, "Reports").
 
 use super::Master;
-use super::events::{Event, LossCause};
+use super::events::LossCause;
 use super::state::keys::{Kind, TaskKey};
 use super::state::tasks::TaskResult;
 use super::state::transitions::End;
@@ -97,8 +97,6 @@ impl Master {
         self.hear(&report.worker_id, report.timestamp);
         self.note_report(key, number);
         if self.task(key).live.contains(number) {
-            let first_event = self.events().len();
-            let text: Box<str> = error.get().into();
             let end = if lost_maps.is_empty() {
                 End::Failed
             } else if lost_maps
@@ -109,34 +107,12 @@ impl Master {
             } else {
                 End::Lost(LossCause::StaleInputs)
             };
-            self.fail_attempt(key, number, end, error);
-            let mut requeued = Vec::new();
-            for (map, attempt) in lost_maps {
-                // Giving up an earlier input may have failed the job, which then no longer needs the others.
-                if self.job(*map).state.is_running() && self.is_winner(*map, *attempt) {
-                    self.count_lost_output(*map);
-                    self.lose_output(*map, false);
-                    requeued.extend(self.settle(*map).then_some(*map));
-                }
-            }
-            requeued.extend(self.settle(key).then_some(key));
-            self.log_with_requeued(first_event, &requeued, |requeued| Event::TaskFailed {
-                task: report.task_id.as_ref().into(),
-                attempt: number,
-                worker: report.worker_id.as_ref().into(),
-                error: text,
-                requeued,
-            });
+            self.fail_attempt(key, number, end, error, lost_maps);
         }
         Reply::TaskFailed {
             task_id: report.task_id.clone().into_owned().into(),
             retry: self.task(key).state.is_unfinished(),
         }
-    }
-
-    fn is_winner(&self, key: TaskKey, attempt: i64) -> bool {
-        let result = self.task(key).result.as_ref();
-        result.is_some_and(|result| u64::try_from(attempt) == Ok(result.attempt))
     }
 
     /// The task and the attempt number that a report is about. Errors: 20 for an unknown task, 22 for an attempt that

@@ -99,7 +99,7 @@ impl Master {
     }
 
     pub(super) fn task_id(&self, key: TaskKey) -> Cow<'_, str> {
-        self.jobs.get(key.job).task_id(key.task)
+        self.jobs.task_id(key)
     }
 
     /// The idle tasks in the lanes that `wants` accepts, in queue order. Reduces behind a closed barrier are left out.

@@ -1,7 +1,6 @@
 //! Time-outs, and backup tasks for stragglers: `check_stragglers` (protocol, section 6; paper, §3.6).
 
 use super::Master;
-use super::events::Event;
 use super::state::keys::TaskKey;
 use super::state::tasks::{Fetched, TaskState};
 use super::state::transitions::End;
@@ -60,23 +59,10 @@ impl Master {
                 if !is_over || !self.task(*key).live.contains(number) {
                     continue;
                 }
-                let worker = attempt.worker.clone();
                 let error = json_string(&format!(
                     "the attempt ran for longer than task_timeout_ms ({task_timeout_ms})"
                 ));
-                let first_event = self.events().len();
-                let text: Box<str> = error.get().into();
-                self.fail_attempt(*key, number, End::TimedOut, error);
-                let requeued: Vec<TaskKey> =
-                    self.settle(*key).then_some(*key).into_iter().collect();
-                let task = self.task_id(*key).into();
-                self.log_with_requeued(first_event, &requeued, |requeued| Event::TaskFailed {
-                    task,
-                    attempt: number,
-                    worker: worker.as_ref().into(),
-                    error: text,
-                    requeued,
-                });
+                self.fail_attempt(*key, number, End::TimedOut, error, &[]);
                 if timed_out.last() != Some(key) {
                     timed_out.push(*key);
                 }

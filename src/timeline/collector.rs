@@ -1,11 +1,13 @@
 //! Makes a story out of the master's events.
 
+mod edges;
+
 use super::story::{
-    Attempt, Backup, Barrier, Counts, End, Failure, FailureKind, Interruption, Job, JobEnd, Loss,
-    Moment, Numbers, Source, Story, Task, TaskState, Wait, Worker,
+    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Moment,
+    Numbers, Source, Story, Task, Worker,
 };
-use crate::master::{AttemptEnd, Event, Kind, LossCause, Master};
-use crate::wire::{Reply, Request, TaskCounts};
+use crate::master::{AttemptEnd, Event, Kind, LossCause, TaskState};
+use crate::wire::TaskCounts;
 use std::collections::HashMap;
 
 /// Takes in what happens, request by request, and tells the story in the end.
@@ -168,7 +170,7 @@ impl Collector {
             } => {
                 let job = self.job(job, now);
                 let story = &mut self.story.jobs[job];
-                (story.maps.total, story.reduces.total) = (*map_tasks, *reduce_tasks);
+                (story.map_tasks, story.reduce_tasks) = (*map_tasks, *reduce_tasks);
                 self.unstarted[job] = [*map_tasks, *reduce_tasks];
             }
             Event::JobCompleted { job } => self.end_job(job, JobEnd::Completed, now),
@@ -323,8 +325,10 @@ impl Collector {
             ended: None,
             failure: None,
             barriers: Vec::new(),
-            maps: Counts::default(),
-            reduces: Counts::default(),
+            map_tasks: 0,
+            reduce_tasks: 0,
+            maps: TaskCounts::default(),
+            reduces: TaskCounts::default(),
         });
         job
     }
@@ -343,13 +347,7 @@ impl Collector {
             .zip(std::mem::take(&mut self.unstarted[job]))
         {
             if tasks > 0 {
-                self.story.waits.push(Wait {
-                    job,
-                    kind,
-                    tasks,
-                    from,
-                    to,
-                });
+                self.story.waited(job, kind, tasks, from, to);
             }
         }
         let (tasks, story) = (&self.tasks, &mut self.story);
@@ -365,13 +363,7 @@ impl Collector {
         ended.sort_unstable();
         for (task, from) in ended {
             let kind = story.tasks[task].kind;
-            story.waits.push(Wait {
-                job,
-                kind,
-                tasks: 1,
-                from,
-                to,
-            });
+            story.waited(job, kind, 1, from, to);
             if to.is_some() {
                 story.tasks[task].state = TaskState::Withdrawn;
             }
@@ -441,13 +433,7 @@ impl Collector {
                 if *unstarted > 0 && !self.requeued.contains_key(id) {
                     *unstarted -= 1;
                     let from = self.story.jobs[job].submitted;
-                    self.story.waits.push(Wait {
-                        job,
-                        kind,
-                        tasks: 1,
-                        from,
-                        to: Some(now),
-                    });
+                    self.story.waited(job, kind, 1, from, Some(now));
                 }
                 task
             }
@@ -460,13 +446,7 @@ impl Collector {
     fn end_wait(&mut self, id: &str, now: i64) {
         if let (Some(from), Some(task)) = (self.requeued.remove(id), self.task_of(id)) {
             let Task { job, kind, .. } = self.story.tasks[task];
-            self.story.waits.push(Wait {
-                job,
-                kind,
-                tasks: 1,
-                from,
-                to: Some(now),
-            });
+            self.story.waited(job, kind, 1, from, Some(now));
         }
     }
 
@@ -535,21 +515,14 @@ impl Collector {
             AttemptEnd::TimedOut => End::TimedOut,
             AttemptEnd::InputsMissing => End::InputsMissing,
             AttemptEnd::Lost(cause) => {
-                let loss = match cause {
-                    LossCause::Failure => Loss::Failure,
-                    LossCause::Restart => Loss::Restart,
-                    LossCause::Removal => Loss::Removal,
-                    LossCause::Reassignment => Loss::Reassignment,
-                    LossCause::StaleInputs => Loss::StaleInputs,
-                };
                 let id = self.story.workers[worker].id.clone();
-                if loss == Loss::Reassignment && !request.failures.contains_key(&worker) {
+                if cause == LossCause::Reassignment && !request.failures.contains_key(&worker) {
                     self.fail(&id, FailureKind::Reassignment, now, request);
                 }
                 if let Some(failure) = self.failure(&id, request) {
                     failure.attempts.push(attempt);
                 }
-                End::Lost(loss)
+                End::Lost(cause)
             }
         };
         let attempt = &mut self.story.attempts[attempt];
@@ -567,125 +540,6 @@ impl Collector {
         story.output_lost = None;
         let task = story.task;
         self.story.tasks[task].state = TaskState::Completed;
-    }
-
-    /// Goes on from a state that the story does not tell of: that of a compacted journal. Returns whether anything
-    /// was there.
-    pub fn resume(&mut self, master: &mut Master) -> bool {
-        let mut running = Vec::new();
-        if let Ok(Reply::WorkerList { workers }) = master.handle(Request::ListWorkers) {
-            let now = workers
-                .iter()
-                .filter_map(|worker| worker.last_heartbeat)
-                .max();
-            self.now = now;
-            self.story.origin = now.unwrap_or_default();
-            for worker in workers {
-                let at = worker.last_heartbeat.or(now).unwrap_or(0);
-                let index = self.worker(worker.worker_id, at);
-                self.story.workers[index]
-                    .heard
-                    .extend(worker.last_heartbeat);
-                for attempt in worker.running {
-                    running.push((attempt.task_id.into_owned(), attempt.attempt, index));
-                }
-            }
-        }
-        let now = self.now.unwrap_or(0);
-        if let Ok(Reply::JobList { jobs }) = master.handle(Request::ListJobs) {
-            for job in jobs {
-                let index = self.job(job.job_id, now);
-                self.story.jobs[index].ended = match job.state {
-                    "completed" => Some((now, JobEnd::Completed)),
-                    "failed" => Some((now, JobEnd::Failed)),
-                    _ => None,
-                };
-                self.unstarted[index] = [job.map.idle, job.reduce.idle];
-            }
-        }
-        for (id, number, worker) in running {
-            let request = Request::TaskStatus {
-                task_id: id.as_str().into(),
-            };
-            if let Ok(Reply::TaskStatusOk(status)) = master.handle(request) {
-                // A task status does not tell the kind; the name of a reduce does.
-                let is_reduce = id
-                    .strip_prefix(status.job_id)
-                    .is_some_and(|rest| rest.starts_with("-reduce-"));
-                let kind = if is_reduce { Kind::Reduce } else { Kind::Map };
-                let job = status.job_id.to_owned();
-                let task = self.start_task(&id, &job, kind, now);
-                self.start(task, number, worker, false, Some(now), now);
-            }
-        }
-        !self.story.workers.is_empty() || !self.story.jobs.is_empty()
-    }
-
-    /// The story, up to where `master` is now.
-    pub fn finish(mut self, master: &mut Master) -> Story {
-        if self.now.is_none() {
-            self.now = Some(0);
-            let early = std::mem::take(&mut self.early);
-            self.happen_all(&early, 0);
-        }
-        for job in 0..self.story.jobs.len() {
-            self.stop_waiting(job, None);
-        }
-        if let Ok(Reply::JobList { jobs }) = master.handle(Request::ListJobs) {
-            for job in jobs {
-                if let Some(index) = self.jobs.get(job.job_id) {
-                    let story = &mut self.story.jobs[*index];
-                    (story.maps, story.reduces) = (counts(&job.map), counts(&job.reduce));
-                }
-            }
-        }
-        if let Ok(Reply::StatusOk(status)) = master.handle(Request::Status) {
-            let attempts = status.attempts;
-            self.story.numbers = Numbers {
-                healthy_workers: status.workers.healthy,
-                failed_workers: status.workers.failed,
-                started: attempts.started,
-                completed: attempts.completed,
-                failed: attempts.failed,
-                lost: attempts.lost,
-                speculative: attempts.speculative,
-                duplicates_dropped: status.duplicates_dropped,
-                ..Numbers::default()
-            };
-        }
-        for worker in &mut self.story.workers {
-            worker.heard.sort_unstable();
-            worker.heard.dedup();
-            worker.joined = worker
-                .heard
-                .first()
-                .map_or(worker.joined, |first| worker.joined.min(*first));
-        }
-        let (_, now) = self.story.span();
-        self.story.assign_lanes(now);
-        self.story.count_costs(now);
-        self.story
-    }
-}
-
-fn counts(counts: &TaskCounts) -> Counts {
-    let TaskCounts {
-        idle,
-        running,
-        completed,
-        skipped,
-        failed,
-        withdrawn,
-    } = *counts;
-    let total = idle + running + completed + skipped + failed + withdrawn;
-    Counts {
-        total,
-        idle,
-        running,
-        completed,
-        skipped,
-        failed,
-        withdrawn,
     }
 }
 

@@ -1,8 +1,8 @@
 //! Writes a story as a page: one HTML file with all that it needs.
 
 use super::sha256::base64_digest;
-use super::story::{Counts, End, Failure, FailureKind, JobEnd, Loss, Source, Story, TaskState};
-use crate::master::Kind;
+use super::story::{End, Failure, FailureKind, JobEnd, Source, Story};
+use crate::master::{Kind, LossCause};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -79,10 +79,10 @@ fn data(story: &Story) -> Value {
             "ended": maybe(job.ended.map(|(at, _)| at)),
             "state": job.ended.map_or("running", |(_, end)| job_end_name(end)),
             "barrier": job.barriers.iter().map(|barrier| [since(barrier.opened), maybe(barrier.closed)]).collect::<Vec<_>>(),
-            "maps": job.maps.total,
-            "reduces": job.reduces.total,
-            "map": counts(&job.maps),
-            "reduce": counts(&job.reduces),
+            "maps": job.map_tasks,
+            "reduces": job.reduce_tasks,
+            "map": job.maps,
+            "reduce": job.reduces,
             "error": error,
         })
     }).collect();
@@ -109,8 +109,8 @@ fn data(story: &Story) -> Value {
         let mut extra = Map::new();
         if let Some(error) = &attempt.error {
             extra.insert("why".into(), cut(error, MAX_ERROR_CHARS).into());
-        } else if let Some((_, End::Lost(loss))) = attempt.ended {
-            extra.insert("why".into(), loss_reason(loss).into());
+        } else if let Some((_, End::Lost(cause))) = attempt.ended {
+            extra.insert("why".into(), loss_reason(cause).into());
         }
         if let Some((_, End::Superseded(Some(winner)))) = attempt.ended {
             extra.insert("winner".into(), winner.into());
@@ -161,7 +161,7 @@ fn data(story: &Story) -> Value {
             "id": story.tasks.iter().map(|task| id(&task.id)).collect::<Vec<_>>(),
             "job": story.tasks.iter().map(|task| task.job).collect::<Vec<_>>(),
             "reduce": story.tasks.iter().map(|task| u8::from(task.kind == Kind::Reduce)).collect::<Vec<_>>(),
-            "state": story.tasks.iter().map(|task| task_state_name(task.state)).collect::<Vec<_>>(),
+            "state": story.tasks.iter().map(|task| task.state.name()).collect::<Vec<_>>(),
         },
         "attempts": {
             "task": column(&|index| all[index].task.into()),
@@ -214,19 +214,6 @@ fn failure(story: &Story, failure: &Failure) -> Value {
         "outputs": failure.outputs,
         "cost": number(story.cost_ms(failure)),
     })
-}
-
-fn counts(counts: &Counts) -> Value {
-    let Counts {
-        idle,
-        running,
-        completed,
-        skipped,
-        failed,
-        withdrawn,
-        ..
-    } = counts;
-    json!({"idle": idle, "running": running, "completed": completed, "skipped": skipped, "failed": failed, "withdrawn": withdrawn})
 }
 
 fn numbers(story: &Story) -> Value {
@@ -297,17 +284,6 @@ pub(super) fn job_end_name(end: JobEnd) -> &'static str {
     }
 }
 
-fn task_state_name(state: TaskState) -> &'static str {
-    match state {
-        TaskState::Idle => "idle",
-        TaskState::Running => "running",
-        TaskState::Completed => "completed",
-        TaskState::Skipped => "skipped",
-        TaskState::Failed => "failed",
-        TaskState::Withdrawn => "withdrawn",
-    }
-}
-
 /// The names of ends, by the codes that the script knows them by.
 const END_NAMES: [&str; 8] = [
     "running",
@@ -337,12 +313,12 @@ pub(super) fn end_name(end: Option<End>) -> &'static str {
     END_NAMES[end_code(end)]
 }
 
-fn loss_reason(loss: Loss) -> &'static str {
-    match loss {
-        Loss::Failure => "a check failed its worker",
-        Loss::Restart => "its worker was restarted",
-        Loss::Removal => "its worker was removed",
-        Loss::Reassignment => "its task was reassigned to another worker",
-        Loss::StaleInputs => "its inputs were gone, and had been run again since",
+fn loss_reason(cause: LossCause) -> &'static str {
+    match cause {
+        LossCause::Failure => "a check failed its worker",
+        LossCause::Restart => "its worker was restarted",
+        LossCause::Removal => "its worker was removed",
+        LossCause::Reassignment => "its task was reassigned to another worker",
+        LossCause::StaleInputs => "its inputs were gone, and had been run again since",
     }
 }

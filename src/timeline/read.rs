@@ -9,8 +9,8 @@ use crate::service::Service;
 use crate::wire::{self, Effect, Message};
 use std::io::{BufRead, Read as _};
 
-/// How the first line of a journal starts.
-const JOURNAL: &[u8] = b"mapreduce-master journal";
+/// How the first line of a journal of any version starts.
+const JOURNAL: &[u8] = journal::ANY_HEADER.trim_ascii_end().as_bytes();
 
 /// Reads a journal, which its first line says it is, or a conversation, which anything else is. Errors: `input`
 /// fails, or is a damaged journal.

@@ -3,7 +3,8 @@
 //! Times are in ms, by the clock of whoever sent the message; workers, jobs, tasks and attempts are named by
 //! their places in the story's lists.
 
-use crate::master::Kind;
+use crate::master::{Kind, LossCause, TaskState};
+use crate::wire::TaskCounts;
 use std::collections::BTreeMap;
 
 /// Where a story was read from.
@@ -78,8 +79,12 @@ pub struct Job {
     /// The id of the task that failed it, and the error.
     pub failure: Option<(Box<str>, Box<str>)>,
     pub barriers: Vec<Barrier>,
-    pub maps: Counts,
-    pub reduces: Counts,
+    /// How many tasks it has.
+    pub map_tasks: usize,
+    pub reduce_tasks: usize,
+    /// In which states they are in the end.
+    pub maps: TaskCounts,
+    pub reduces: TaskCounts,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,40 +102,12 @@ pub struct Barrier {
     pub closed: Option<i64>,
 }
 
-/// How many tasks of one kind are in which state in the end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub total: usize,
-    pub idle: usize,
-    pub running: usize,
-    pub completed: usize,
-    pub skipped: usize,
-    pub failed: usize,
-    pub withdrawn: usize,
-}
-
 #[derive(Debug)]
 pub struct Task {
     pub id: Box<str>,
     pub job: usize,
     pub kind: Kind,
     pub state: TaskState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TaskState {
-    Idle,
-    Running,
-    Completed,
-    Skipped,
-    Failed,
-    Withdrawn,
-}
-
-impl TaskState {
-    pub(super) fn is_unfinished(self) -> bool {
-        matches!(self, Self::Idle | Self::Running)
-    }
 }
 
 #[derive(Debug)]
@@ -175,17 +152,8 @@ pub enum End {
     Failed,
     InputsMissing,
     TimedOut,
-    Lost(Loss),
+    Lost(LossCause),
     Withdrawn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    Failure,
-    Restart,
-    Removal,
-    Reassignment,
-    StaleInputs,
 }
 
 /// A stretch of time in which tasks waited to be handed out.
@@ -253,6 +221,24 @@ pub struct Saved {
 }
 
 impl Story {
+    /// Adds a stretch of time in which tasks waited.
+    pub(super) fn waited(
+        &mut self,
+        job: usize,
+        kind: Kind,
+        tasks: usize,
+        from: i64,
+        to: Option<i64>,
+    ) {
+        self.waits.push(Wait {
+            job,
+            kind,
+            tasks,
+            from,
+            to,
+        });
+    }
+
     /// The first and the last time, in ms.
     pub fn span(&self) -> (i64, i64) {
         let mut span = (self.origin, self.origin);
@@ -345,7 +331,7 @@ impl Story {
             match attempt.ended {
                 _ if attempt.output_lost.is_some() => lost.outputs += run,
                 Some((_, End::Failed)) => lost.failed += run,
-                Some((_, End::InputsMissing | End::Lost(Loss::StaleInputs))) => {
+                Some((_, End::InputsMissing | End::Lost(LossCause::StaleInputs))) => {
                     lost.inputs_missing += run;
                 }
                 Some((_, End::TimedOut)) => lost.timed_out += run,

@@ -94,7 +94,7 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
         let state = job.ended.map_or("running", |(_, end)| job_end_name(end));
         event(
             json!({"ph": "X", "pid": JOBS, "tid": tid, "ts": us(job.submitted), "dur": us(end) - us(job.submitted),
-            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.maps.total, "reduces": job.reduces.total}}),
+            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.map_tasks, "reduces": job.reduce_tasks}}),
         )?;
         for barrier in &job.barriers {
             event(

@@ -192,6 +192,13 @@ pub struct TaskCounts {
     pub withdrawn: usize,
 }
 
+impl TaskCounts {
+    /// How many tasks there are.
+    pub fn total(&self) -> usize {
+        self.idle + self.running + self.completed + self.skipped + self.failed + self.withdrawn
+    }
+}
+
 /// A worker in `worker_list`.
 #[derive(Debug, Serialize)]
 pub struct WorkerSummary<'a> {

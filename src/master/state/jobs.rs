@@ -282,6 +282,10 @@ impl Jobs {
         &mut self.get_mut(key.job).tasks[key.task as usize]
     }
 
+    pub fn task_id(&self, key: TaskKey) -> Cow<'_, str> {
+        self.get(key.job).task_id(key.task)
+    }
+
     pub fn kind(&self, key: TaskKey) -> Kind {
         self.get(key.job).kind(key.task)
     }

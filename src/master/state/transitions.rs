@@ -45,7 +45,7 @@ impl Master {
         self.totals.duplicates_dropped += 1;
         let jobs = &self.jobs;
         self.events.detail(|| Event::ResultDropped {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
             attempt: number,
             worker: worker.into(),
         });

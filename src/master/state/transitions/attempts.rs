@@ -93,7 +93,7 @@ impl Master {
         let worker = Rc::clone(&attempt.worker);
         let jobs = &self.jobs;
         self.events.detail(|| Event::AttemptFetched {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
             attempt: number,
             worker: worker.as_ref().into(),
             at: timestamp,
@@ -173,7 +173,7 @@ impl Master {
         }
         let jobs = &self.jobs;
         self.events.detail(|| Event::AttemptEnded {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
             attempt: number,
             worker: worker.as_ref().into(),
             end,

@@ -128,7 +128,7 @@ impl Master {
         let jobs = &self.jobs;
         self.events.push(|| Event::JobFailed {
             job: jobs.get(task.job).id.as_ref().into(),
-            task: jobs.get(task.job).task_id(task.task).into(),
+            task: jobs.task_id(task).into(),
             error: error.get().into(),
         });
         let state = JobState::Failed { task, error };

@@ -35,7 +35,7 @@ impl Master {
         self.queue.insert(lane, rank, key);
         let jobs = &self.jobs;
         self.events.detail(|| Event::TaskRequeued {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
         });
     }
 
@@ -51,7 +51,7 @@ impl Master {
         self.backups.insert(lane, rank, key);
         let jobs = &self.jobs;
         self.events.push(|| Event::StragglerDetected {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
         });
     }
 
@@ -78,7 +78,7 @@ impl Master {
         if !is_live {
             let jobs = &self.jobs;
             self.events.detail(|| Event::LateResultAccepted {
-                task: jobs.get(key.job).task_id(key.task).into(),
+                task: jobs.task_id(key).into(),
                 attempt: number,
             });
         }
@@ -127,7 +127,7 @@ impl Master {
         }
         let jobs = &self.jobs;
         self.events.detail(|| Event::OutputLost {
-            task: jobs.get(key.job).task_id(key.task).into(),
+            task: jobs.task_id(key).into(),
             attempt: result.attempt,
             worker: winner.as_deref().unwrap_or_default().into(),
         });
@@ -162,7 +162,7 @@ impl Master {
         if state == TaskState::Skipped {
             let jobs = &self.jobs;
             self.events.push(|| Event::TaskSkipped {
-                task: jobs.get(key.job).task_id(key.task).into(),
+                task: jobs.task_id(key).into(),
             });
         }
         self.complete_job_if_done(key.job);
