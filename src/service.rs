@@ -200,7 +200,7 @@ impl Loader {
     /// Takes the next record, as JSON. Errors: it is not such a record, or no node can have written it here.
     pub fn load(&mut self, record: &str) -> Result<(), Corrupt> {
         if self.address.is_none() {
-            let address: Address = serde_json::from_str(record)
+            let address: Address = serde_json::from_slice(record.as_bytes())
                 .map_err(|_| Corrupt("the address does not come first"))?;
             if address.next_msg_id > MAX_MSG_ID {
                 return Err(Corrupt("a msg_id is too large"));
@@ -212,7 +212,8 @@ impl Loader {
             self.address = Some(address);
             return Ok(());
         }
-        let record = serde_json::from_str(record).map_err(|_| Corrupt("a record is malformed"))?;
+        let record = serde_json::from_slice(record.as_bytes())
+            .map_err(|_| Corrupt("a record is malformed"))?;
         self.master.load(record)
     }
 

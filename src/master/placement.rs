@@ -23,6 +23,13 @@ fn is_within(avoid_ms: i64, then: Option<i64>, now: Option<i64>) -> bool {
     (i128::from(now) - i128::from(then)).abs() <= i128::from(avoid_ms)
 }
 
+/// Whether a suspect of a job, whose last heartbeat is `now`, is excluded from it.
+fn is_suspect_excluded(worker: &str, now: Option<i64>, job: &Job) -> bool {
+    let conduct = job.conduct.get(worker);
+    let failed_at = conduct.and_then(|conduct| conduct.failed_at);
+    is_within(job.options.avoid_ms, failed_at, now)
+}
+
 impl Master {
     /// Whether a worker has a history of a task.
     fn has_history(&self, worker: &str, key: TaskKey) -> bool {
@@ -42,19 +49,16 @@ impl Master {
 
     /// Whether a worker is excluded from a job: its last attempts all failed, and the last of them not long ago.
     fn is_excluded(&self, worker: &str, job: &Job) -> bool {
-        job.suspects.contains(worker) && {
-            let conduct = job.conduct.get(worker);
-            let failed_at = conduct.and_then(|conduct| conduct.failed_at);
-            is_within(job.options.avoid_ms, failed_at, self.last_heartbeat(worker))
-        }
+        job.suspects.contains(worker)
+            && is_suspect_excluded(worker, self.last_heartbeat(worker), job)
     }
 
-    /// Whether a worker may be handed tasks of a job at all. A suspect that is no longer excluded may have one at a
-    /// time.
-    fn may_have_tasks_of(&self, worker: &str, key: JobKey) -> bool {
+    /// Whether a worker, whose last heartbeat is `now`, may be handed tasks of a job at all. A suspect that is no longer
+    /// excluded may have one at a time.
+    fn may_have_tasks_of(&self, worker: &str, now: Option<i64>, key: JobKey) -> bool {
         let job = self.jobs().get(key);
         !job.suspects.contains(worker)
-            || !self.is_excluded(worker, job) && !self.has_live_attempt_of(worker, key)
+            || !is_suspect_excluded(worker, now, job) && !self.has_live_attempt_of(worker, key)
     }
 
     fn has_live_attempt_of(&self, worker: &str, job: JobKey) -> bool {
@@ -128,9 +132,9 @@ impl Master {
                 let asking = self.workers().asking();
                 // Suspects are counted one by one only where so many could be excluded.
                 let fewest_candidates = asking.saturating_sub(job.suspects.len());
-                self.is_excluded(worker, job)
+                3 * fewest_candidates < asking
                     && !is_within(job.options.avoid_ms, job.amnesty_at, now)
-                    && 3 * fewest_candidates < asking
+                    && self.is_excluded(worker, job)
                     && 3 * self.candidates(job) < asking
             })
             .collect();
@@ -179,7 +183,8 @@ impl Master {
         &'a self,
         worker: &'a str,
     ) -> impl Iterator<Item = (TaskKey, Source)> + 'a {
-        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, lane.job);
+        let now = self.last_heartbeat(worker);
+        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, now, lane.job);
         let queued = self.queued(may_have).map(|key| (key, Source::Queue));
         let backups = (self.waiting_backups(may_have))
             .filter(move |key| self.task(*key).live_on(worker).is_none())

@@ -67,7 +67,7 @@ impl Origin {
     pub fn find(text: &[u8]) -> Self {
         let text = &text[..text.len().min(SENDER_WITHIN_BYTES)];
         let mut message = Message::EMPTY;
-        // This fails after it has read what it can. It reads from bytes for the same reason as `read_fields`.
+        // This fails after it has read what it can.
         let mut json = serde_json::Deserializer::from_slice(text);
         let _ = read_message(&mut json, &mut message);
         Self::of(&message)

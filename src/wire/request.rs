@@ -459,7 +459,7 @@ fn read_counters(value: &RawValue) -> Option<BTreeMap<Box<str>, i64>> {
         }
     }
 
-    let mut json = serde_json::Deserializer::from_str(value.get());
+    let mut json = serde_json::Deserializer::from_slice(value.get().as_bytes());
     serde::Deserializer::deserialize_map(&mut json, CounterVisitor).ok()
 }
 

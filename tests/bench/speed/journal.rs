@@ -69,7 +69,7 @@ fn synced_cycles(bench: &Bench) -> io::Result<Row> {
         let mut input = Vec::new();
         for number in batch * CYCLES_AT_ONCE..(batch + 1) * CYCLES_AT_ONCE {
             request_task(&mut input, &worker(0));
-            complete_task(&mut input, &worker(0), &task(number), "1");
+            complete_task(&mut input, &worker(0), &task(number), 1, "1");
         }
         cycles.push(input);
     }

@@ -100,10 +100,17 @@ fn main() -> io::Result<()> {
     };
     let started = Instant::now();
     let mut rows = Vec::new();
+    let mut unmeasured = Vec::new();
     for (name, section) in SECTIONS {
         if names.is_empty() || names.iter().any(|wanted| name.contains(wanted)) {
             eprintln!("{:4} s: {name}", started.elapsed().as_secs());
-            rows.extend(section(&bench)?);
+            match section(&bench) {
+                Ok(section) => rows.extend(section),
+                Err(error) => {
+                    eprintln!("{name} could not be measured: {error}");
+                    unmeasured.push(name);
+                }
+            }
         }
     }
     table::print(&rows);
@@ -118,5 +125,10 @@ fn main() -> io::Result<()> {
         bench.few_rounds(),
         started.elapsed().as_secs()
     );
-    Ok(())
+    if unmeasured.is_empty() {
+        Ok(())
+    } else {
+        let names = unmeasured.join(", ");
+        Err(io::Error::other(format!("not measured: {names}")))
+    }
 }

@@ -94,7 +94,9 @@ impl Session {
         let last = self.write_and_read(lines)?;
         let (wall_time, cpu_after) = (started.elapsed(), self.cpu_time_at_rest());
         let last = String::from_utf8_lossy(&last);
-        assert!(last.contains(expected), "no {expected} in {last}");
+        if !last.contains(expected) {
+            return Err(io::Error::other(format!("no {expected} in {last}")));
+        }
         let cpu_time = cpu_after
             .zip(cpu_before)
             .map(|(after, before)| after.saturating_sub(before));

@@ -42,7 +42,7 @@ fn reduce(maps: usize, reduces: usize) -> io::Result<Duration> {
     let output = format!("[{}]", partitions.join(", "));
     for number in 0..maps {
         request_task(&mut map_phase, &worker(number));
-        complete_task(&mut map_phase, &worker(number), &task(number), &output);
+        complete_task(&mut map_phase, &worker(number), &task(number), 1, &output);
     }
     let mut reduce_phase = Vec::new();
     for number in 0..reduces {
@@ -52,6 +52,7 @@ fn reduce(maps: usize, reduces: usize) -> io::Result<Duration> {
             &mut reduce_phase,
             &worker,
             &format!("job-reduce-{number}"),
+            1,
             "1",
         );
     }

@@ -18,7 +18,7 @@ pub fn rows(bench: &Bench) -> io::Result<Vec<Row>> {
     let many = bench.scaled(1_000_000);
     // Enough jobs of few tasks to take a measurable time.
     let jobs = many.div_ceil(5 * FEW);
-    let cycles = cycles(many);
+    let cycles = cycles(many, 1);
     let mut memory = Measured::Missing("no /proc/PID/status");
     let rounds = Rounds::run(bench.few_rounds(), || {
         let mut session = Session::start(&mut node())?;
@@ -74,15 +74,21 @@ fn submit(session: &mut Session, tasks: usize) -> io::Result<Duration> {
     session.exchange(&input, "job_submitted")
 }
 
-/// A thousand workers at a time request one task each, and then complete it.
-fn cycles(tasks: usize) -> Vec<u8> {
+/// A thousand workers at a time request one task each, and then complete that attempt of it.
+fn cycles(tasks: usize, attempt: usize) -> Vec<u8> {
     let mut input = Vec::new();
     for first in (0..tasks).step_by(FEW) {
         for number in 0..FEW {
             request_task(&mut input, &worker(number));
         }
         for number in 0..FEW {
-            complete_task(&mut input, &worker(number), &task(first + number), OUTPUT);
+            complete_task(
+                &mut input,
+                &worker(number),
+                &task(first + number),
+                attempt,
+                OUTPUT,
+            );
         }
     }
     input
@@ -90,12 +96,13 @@ fn cycles(tasks: usize) -> Vec<u8> {
 
 fn run_small_jobs(jobs: usize) -> io::Result<Duration> {
     let mut session = Session::start(&mut node())?;
-    let cycles = cycles(FEW);
     let mut remove = Vec::new();
     remove_job(&mut remove);
     let mut time = Duration::ZERO;
-    for _ in 0..jobs {
+    for job in 0..jobs {
         submit(&mut session, FEW)?;
+        // An attempt number is above those of all tasks that were removed.
+        let cycles = cycles(FEW, job + 1);
         time += session.exchange(&cycles, "\"accepted\": true")?;
         expect_completed(&mut session, FEW)?;
         session.exchange(&remove, "job_removed")?;
@@ -142,20 +149,28 @@ pub fn flatness(bench: &Bench) -> io::Result<Vec<Row>> {
 /// failures, and are reassigned to a neighbor: first some in task order, then the same number from the second half in
 /// scattered order. Returns the times of the three phases for each order.
 fn go_wrong(jobs: usize, tasks: usize, steps: usize) -> io::Result<[Duration; 6]> {
-    let mut request = Vec::new();
-    for number in 0..tasks {
-        request_task(&mut request, &worker(number));
-    }
     let half = tasks / 2;
-    let phases = [
-        go_wrong_with(0..steps),
-        go_wrong_with((0..steps).map(|step| half + scattered(step, half))),
-    ];
     let mut remove = Vec::new();
     remove_job(&mut remove);
     let mut session = Session::start(&mut node())?;
     let mut times = [Duration::ZERO; 6];
-    for _ in 0..jobs {
+    for job in 0..jobs {
+        // A task has up to three attempts, and an attempt number is above those of all tasks that were removed.
+        let attempt = 3 * job + 1;
+        // A worker avoids a task that it failed at until its clock has moved.
+        let ms = 2 * job;
+        let mut request = Vec::new();
+        for number in 0..tasks {
+            request_task_after(&mut request, &worker(number), ms);
+        }
+        let phases = [
+            go_wrong_with(0..steps, attempt, ms + 1),
+            go_wrong_with(
+                (0..steps).map(|step| half + scattered(step, half)),
+                attempt,
+                ms + 1,
+            ),
+        ];
         submit(&mut session, tasks)?;
         session.exchange(&request, "task_assigned")?;
         for (time, (input, expected)) in times.iter_mut().zip(phases.iter().flatten()) {
@@ -167,15 +182,20 @@ fn go_wrong(jobs: usize, tasks: usize, steps: usize) -> io::Result<[Duration; 6]
     Ok(times)
 }
 
-/// The messages of the three phases for these tasks, and what the last reply to each phase has to contain.
-fn go_wrong_with(numbers: impl Iterator<Item = usize>) -> [(Vec<u8>, String); 3] {
+/// The messages of the three phases for these tasks: the failures of that attempt, the requests some ms after the start,
+/// and the reassignments; and what the last reply to each phase has to contain.
+fn go_wrong_with(
+    numbers: impl Iterator<Item = usize>,
+    attempt: usize,
+    ms: usize,
+) -> [(Vec<u8>, String); 3] {
     let [mut fail, mut request, mut move_on] = [const { Vec::new() }; 3];
     let mut last = String::new();
     for number in numbers {
         let (from, to) = (worker(number), worker(number ^ 1));
         last = task(number);
-        fail_task(&mut fail, &from, &last);
-        request_task_after(&mut request, &from, 1);
+        fail_task(&mut fail, &from, &last, attempt);
+        request_task_after(&mut request, &from, ms);
         reassign(&mut move_on, &from, &to, number);
     }
     [

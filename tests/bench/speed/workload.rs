@@ -162,27 +162,27 @@ pub fn request_task_after(input: &mut Vec<u8>, worker: &str, ms: usize) {
     );
 }
 
-/// Completes the first attempt of a task.
-pub fn complete_task(input: &mut Vec<u8>, worker: &str, task: &str, output: &str) {
+/// Completes an attempt of a task.
+pub fn complete_task(input: &mut Vec<u8>, worker: &str, task: &str, attempt: usize, output: &str) {
     message(
         input,
         worker,
         "complete_task",
         format_args!(
-            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": 1, \
+            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": {attempt}, \
              \"timestamp\": {START_MS}, \"output\": {output}"
         ),
     );
 }
 
-/// Fails the first attempt of a task.
-pub fn fail_task(input: &mut Vec<u8>, worker: &str, task: &str) {
+/// Fails an attempt of a task.
+pub fn fail_task(input: &mut Vec<u8>, worker: &str, task: &str, attempt: usize) {
     message(
         input,
         worker,
         "fail_task",
         format_args!(
-            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": 1, \
+            "\"worker_id\": \"{worker}\", \"task_id\": \"{task}\", \"attempt\": {attempt}, \
              \"timestamp\": {START_MS}, \"error\": \"out of disk\""
         ),
     );
