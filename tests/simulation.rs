@@ -14,7 +14,7 @@
 //! Beside the clusters there are random conversations, without any purpose or honesty, which master and model have to
 //! answer with the same bytes. Snapshots of them are restored, as they are and forged.
 //!
-//! * `cargo test --test simulation` runs 200 seeds and 300 conversations,
+//! * `cargo test --test simulation` runs 1,000 seeds and 1,500 conversations,
 //! * `SEED=7 cargo test --test simulation` runs that seed, `CONVERSATION=7` that conversation,
 //! * `SEEDS=100000 CONVERSATIONS=100000 cargo test --release --test simulation` searches,
 //! * `ALL=1` goes on after a failure, and says how many seeds break which law,
@@ -55,10 +55,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 1_000;
 
 /// How many random conversations are had by default.
-const CONVERSATIONS: u64 = 300;
+const CONVERSATIONS: u64 = 1_500;
 
 /// How often a failing conversation is had again to make it shorter, at most.
 const MOST_TRIES: usize = 10_000;
