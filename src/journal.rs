@@ -13,4 +13,4 @@ pub use compaction::compact_stream;
 pub use file::compact_file;
 pub use format::{ANY_HEADER, Damage, HEADER, PARTIAL_HEADER};
 pub use recorder::Recorder;
-pub use recovery::{Dropped, Recovery, read_with, recover, replay};
+pub use recovery::{Dropped, Recovery, Step, read_with, recover, replay};

@@ -1,6 +1,10 @@
 //! `mapreduce-master timeline`: what it says of small conversations, what it makes of hostile ones, and how its page
 //! works in a browser.
 
+#[path = "timeline/large.rs"]
+mod large;
+
+use mapreduce_master::timeline;
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +15,7 @@ const MASTER: &str = env!("CARGO_BIN_EXE_mapreduce-master");
 const SESSION: &str = include_str!("golden/session/word_count_with_a_failure.in");
 
 /// What the command writes for `input`.
-fn timeline(arguments: &[&str], input: &str) -> String {
+fn run_timeline(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(MASTER)
         .arg("timeline")
         .args(arguments)
@@ -30,7 +34,7 @@ fn timeline(arguments: &[&str], input: &str) -> String {
 }
 
 /// The story that a page carries.
-fn story(page: &str) -> Value {
+fn story_in(page: &str) -> Value {
     let (_, data) = page
         .split_once("<script type=\"application/json\" id=\"story\">")
         .expect("the page carries its story");
@@ -40,7 +44,7 @@ fn story(page: &str) -> Value {
 
 #[test]
 fn page_tells_what_a_failure_cost() {
-    let story = story(&timeline(&[], SESSION));
+    let story = story_in(&run_timeline(&[], SESSION));
     let failure = &story["workers"][1]["failures"][0];
     assert_eq!(story["workers"][1]["id"], "w2");
     assert_eq!(
@@ -69,7 +73,7 @@ fn page_tells_what_a_backup_cost_and_saved() {
 {"type": "complete_task", "worker_id": "quick", "task_id": "t", "attempt": 2, "timestamp": 6000, "output": 1}
 {"type": "complete_task", "worker_id": "slow", "task_id": "t", "attempt": 1, "timestamp": 9000, "output": 1}
 "#;
-    let story = story(&timeline(&[], conversation));
+    let story = story_in(&run_timeline(&[], conversation));
     let backup = &story["backups"][0];
     assert_eq!(backup["won"], true);
     assert_eq!(backup["cost"], 1000);
@@ -81,14 +85,23 @@ fn page_tells_what_a_backup_cost_and_saved() {
 
 #[test]
 fn trace_is_valid_and_its_threads_overlap_nowhere() {
-    let trace: Value = serde_json::from_str(&timeline(&["--json"], SESSION)).expect("it is JSON");
+    let trace: Value =
+        serde_json::from_str(&run_timeline(&["--json"], SESSION)).expect("it is JSON");
     let events = trace["traceEvents"].as_array().expect("it has events");
     let mut spans: Vec<(i64, i64, i64, i64)> = Vec::new();
+    let mut counters = Vec::new();
     for event in events {
         assert!(event["name"].is_string() && event["pid"].is_number() && event["tid"].is_number());
         match event["ph"].as_str() {
             Some("M") => {}
             Some("i") => assert!(event["ts"].is_i64() && event["s"] == "t"),
+            Some("C") => counters.push((
+                event["name"].as_str().expect("it has a name"),
+                event["args"]["maps"].as_i64().expect("it counts maps"),
+                event["args"]["reduces"]
+                    .as_i64()
+                    .expect("it counts reduces"),
+            )),
             Some("X") => {
                 let field = |name: &str| event[name].as_i64().expect("it is an integer");
                 assert!(field("dur") >= 0);
@@ -102,6 +115,16 @@ fn trace_is_valid_and_its_threads_overlap_nowhere() {
             phase => panic!("unknown phase {phase:?}"),
         }
     }
+    assert!(
+        counters
+            .iter()
+            .all(|(_, maps, reduces)| *maps >= 0 && *reduces >= 0)
+    );
+    assert!(counters.contains(&("waiting", 1, 2)) && counters.contains(&("running", 0, 2)));
+    assert_eq!(
+        counters[counters.len() - 2..],
+        [("running", 0, 0), ("waiting", 0, 0)]
+    );
     spans.sort_unstable();
     assert_eq!(spans.len(), 8, "seven attempts and a job");
     for pair in spans.windows(2) {
@@ -127,20 +150,119 @@ fn hostile() -> String {
 
 #[test]
 fn page_keeps_hostile_ids_in_their_place() {
-    let page = timeline(&[], &hostile());
+    let page = run_timeline(&[], &hostile());
     assert!(!page.contains("<img"), "an id became markup");
     assert_eq!(page.matches("</script>").count(), 2);
     assert!(
-        story(&page)["tasks"]["id"][0]
+        story_in(&page)["tasks"]["id"][0]
             .as_str()
             .is_some_and(|id| id.starts_with("</script>"))
     );
-    serde_json::from_str::<Value>(&timeline(&["--json"], &hostile())).expect("the trace is JSON");
+    serde_json::from_str::<Value>(&run_timeline(&["--json"], &hostile()))
+        .expect("the trace is JSON");
+}
+
+/// The conversations in `tests/timeline/stories`, each with the story that its page carries. `UPDATE_GOLDEN=1` replaces
+/// the stories that differ.
+#[test]
+fn golden_stories() {
+    let mut count = 0;
+    let mut differing = Vec::new();
+    for file in fs::read_dir(folder().join("stories")).expect("it is there") {
+        let file = file.expect("it can be read").path();
+        if file
+            .extension()
+            .is_none_or(|extension| extension != "jsonl")
+        {
+            continue;
+        }
+        count += 1;
+        let conversation = fs::read_to_string(&file).expect("it is UTF-8");
+        let story = story_in(&run_timeline(&[], &conversation));
+        let got = format!("{story:#}\n");
+        let golden = file.with_extension("json");
+        if fs::read_to_string(&golden).is_ok_and(|expected| expected == got) {
+            continue;
+        }
+        if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+            fs::write(&golden, &got).expect("the golden file is written");
+        } else {
+            differing.push(format!("{}:\n{got}", golden.display()));
+        }
+    }
+    assert!(count > 2, "the conversations were not found");
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/timeline")
+}
+
+#[test]
+fn journal_shows_recoveries_and_a_compacted_one_starts_at_its_snapshot() {
+    let journal = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("timeline-{}.journal", std::process::id()));
+    let journal_text = journal.to_str().expect("the path is UTF-8");
+    let node = |input: &str| {
+        let mut child = Command::new(MASTER)
+            .args(["--quiet", "--journal", journal_text])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the master starts");
+        let mut stdin = child.stdin.take().expect("its stdin is a pipe");
+        stdin
+            .write_all(input.as_bytes())
+            .expect("it reads its input");
+        drop(stdin);
+        assert!(child.wait().expect("it ends").success());
+    };
+    let of_journal = || story_in(&run_timeline(&[journal_text], ""));
+    node(
+        r#"
+{"type": "submit_job", "job_id": "j", "tasks": [{"id": "j-reduce-map", "chunk": 1}, {"id": "done", "chunk": 1}]}
+{"type": "request_task", "worker_id": "w", "timestamp": 1000}
+{"type": "request_task", "worker_id": "v", "timestamp": 1500}
+{"type": "complete_task", "worker_id": "v", "task_id": "done", "attempt": 1, "timestamp": 2000, "output": 1}
+"#,
+    );
+    assert_eq!(of_journal()["recoveries"], serde_json::json!([]));
+    // So many that a snapshot is shorter.
+    let heartbeat = "{\"type\": \"heartbeat\", \"worker_id\": \"w\", \"timestamp\": 2500}\n";
+    node(&heartbeat.repeat(50));
+    let story = of_journal();
+    assert_eq!(
+        story["recoveries"],
+        serde_json::json!([1000]),
+        "2,000 is 1,000 after the start"
+    );
+    assert_eq!(story["notes"], serde_json::json!([]));
+
+    let compacted = Command::new(MASTER)
+        .args(["compact", journal_text])
+        .status();
+    assert!(compacted.expect("the master starts").success());
+    node(
+        r#"{"type": "complete_task", "worker_id": "w", "task_id": "j-reduce-map", "attempt": 1, "timestamp": 3000, "output": 1}"#,
+    );
+    let story = of_journal();
+    let text = story["notes"][0].as_str().expect("there is a note");
+    assert!(text.contains("compacted"), "{text}");
+    assert_eq!(story["workers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(story["tasks"]["id"], serde_json::json!(["j-reduce-map"]));
+    assert_eq!(story["tasks"]["reduce"], serde_json::json!([0]));
+    assert_eq!(
+        story["attempts"]["how"],
+        serde_json::json!([1]),
+        "it was accepted"
+    );
+    assert_eq!(story["jobs"][0]["state"], "completed");
+    let _ = fs::remove_file(journal);
 }
 
 /// Any conversation of the golden tests, and none at all, has a page and a trace.
 #[test]
-fn every_golden_conversation_has_a_page() {
+fn every_golden_conversation_has_a_page_and_a_trace() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut conversations = vec![String::new()];
     for topic in fs::read_dir(folder)
@@ -148,23 +270,68 @@ fn every_golden_conversation_has_a_page() {
         .flatten()
     {
         for file in fs::read_dir(topic.path()).into_iter().flatten().flatten() {
-            if file
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "in")
-            {
-                conversations.push(fs::read_to_string(file.path()).unwrap_or_default());
-            }
+            let Ok(text) = fs::read_to_string(file.path()) else {
+                continue;
+            };
+            let path = file.path();
+            let input = match path.extension().and_then(|extension| extension.to_str()) {
+                Some("in") => text,
+                // In these, the requests are behind `> `.
+                Some("txt") => text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("> "))
+                    .flat_map(|line| [line, "\n"])
+                    .collect(),
+                _ => continue,
+            };
+            conversations.push(input);
         }
     }
+    assert!(
+        conversations.len() > 700,
+        "the conversations were not found"
+    );
     for conversation in conversations {
-        story(&timeline(&[], &conversation));
+        let read = || timeline::read(conversation.as_bytes()).expect("it can be read");
+        let (mut page, mut trace) = (Vec::new(), Vec::new());
+        timeline::write_page(&read(), &mut page).expect("a Vec takes everything");
+        story_in(&String::from_utf8(page).expect("a page is UTF-8"));
+        timeline::write_trace(&read(), &mut trace).expect("a Vec takes everything");
+        serde_json::from_slice::<Value>(&trace).expect("a trace is JSON");
     }
 }
 
 #[test]
+fn large_job_makes_a_page_that_opens_quickly() {
+    let story = large::story();
+    assert_eq!(story.workers.len(), large::WORKERS);
+    let failed: Vec<_> = (story.workers.iter())
+        .filter(|worker| !worker.failures.is_empty())
+        .collect();
+    assert_eq!(
+        failed.len(),
+        large::KILLED,
+        "nobody but the killed workers failed"
+    );
+    assert!(story.attempts.len() > large::MAPS + large::REDUCES + large::KILLED);
+    assert!(story.jobs[0].ended.is_some());
+    let mut page = Vec::new();
+    timeline::write_page(&story, &mut page).expect("a Vec takes everything");
+    assert!(page.len() < 10_000_000, "{} bytes", page.len());
+    let mut trace = Vec::new();
+    timeline::write_trace(&story, &mut trace).expect("a Vec takes everything");
+    serde_json::from_slice::<Value>(&trace).expect("a trace is JSON");
+    open_in_browser(&[String::from_utf8(page).expect("a page is UTF-8")]);
+}
+
+#[test]
 fn pages_work_in_a_browser() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/timeline");
+    let pages = [SESSION, &hostile(), ""].map(|conversation| run_timeline(&[], conversation));
+    open_in_browser(&pages);
+}
+
+/// Opens pages in Chromium and checks what a reader needs of them.
+fn open_in_browser(pages: &[String]) {
     let modules = std::env::var_os("TIMELINE_NODE_MODULES").map(PathBuf::from);
     let is_there = modules
         .as_ref()
@@ -179,11 +346,12 @@ fn pages_work_in_a_browser() {
         );
         return;
     }
-    let file = std::env::temp_dir().join(format!("timeline-{}.html", std::process::id()));
-    for conversation in [SESSION, &hostile(), ""] {
-        fs::write(&file, timeline(&[], conversation)).expect("the page is written");
+    for page in pages {
+        let name = format!("timeline-{}-{}.html", std::process::id(), page.len());
+        let file = std::env::temp_dir().join(name);
+        fs::write(&file, page).expect("the page is written");
         let output = Command::new("node")
-            .arg(folder.join("browser.js"))
+            .arg(folder().join("browser.js"))
             .arg(&file)
             .env("NODE_PATH", modules.as_deref().unwrap_or(Path::new("")))
             .output()
@@ -196,6 +364,6 @@ fn pages_work_in_a_browser() {
             output.status.success() && problems.is_empty(),
             "{problems}{errors}"
         );
+        let _ = fs::remove_file(file);
     }
-    let _ = fs::remove_file(file);
 }

@@ -72,8 +72,9 @@ pub fn recover(journal: impl BufRead) -> Result<Recovery, Damage> {
 
 /// Reads a journal.
 pub(super) fn read(journal: impl BufRead) -> Result<Recovery, Damage> {
-    read_with(journal, |service, message| {
-        service.apply(message).unwrap_or(Effect::None)
+    read_with(journal, |service, step| match step {
+        Step::Request(message) => service.apply(message).unwrap_or(Effect::None),
+        Step::Recovery => Effect::Changed,
     })
 }
 
@@ -81,7 +82,10 @@ pub(super) fn read(journal: impl BufRead) -> Result<Recovery, Damage> {
 pub fn replay(journal: impl BufRead, mut output: impl io::Write) -> Result<Recovery, Damage> {
     let mut replies = Vec::new();
     let mut problem = None;
-    let recovery = read_with(journal, |service, message| {
+    let recovery = read_with(journal, |service, step| {
+        let Step::Request(message) = step else {
+            return Effect::Changed;
+        };
         let effect = service.answer(message, &mut replies);
         if problem.is_none() {
             problem = output.write_all(&replies).err();
@@ -95,11 +99,20 @@ pub fn replay(journal: impl BufRead, mut output: impl io::Write) -> Result<Recov
     }
 }
 
-/// Reads a journal, with `answer` to answer its requests. `answer` returns what the request has changed, and does not
-/// take one that the service does not.
+/// What a journal records.
+#[derive(Debug)]
+pub enum Step<'m, 'a> {
+    /// A request that has changed something, and is to be applied again.
+    Request(&'m Message<'a>),
+    /// A node recovered from the journal; the service knows already.
+    Recovery,
+}
+
+/// Reads a journal, with `take` to take its steps. `take` returns what a request has changed: `Effect::None` means that
+/// the journal is damaged.
 pub fn read_with(
     journal: impl BufRead,
-    answer: impl FnMut(&mut Service, &Message<'_>) -> Effect,
+    take: impl FnMut(&mut Service, Step<'_, '_>) -> Effect,
 ) -> Result<Recovery, Damage> {
     let mut lines = Lines::new(journal);
     let mut reader = Reader {
@@ -107,7 +120,7 @@ pub fn read_with(
         loading: None,
         msg_ids_end: 0,
         requests: 0,
-        answer,
+        take,
     };
     let mut recovery = Recovery {
         service: Service::default(),
@@ -175,16 +188,16 @@ pub fn read_with(
 }
 
 /// What the records read so far lead to.
-struct Reader<A> {
+struct Reader<T> {
     service: Service,
     /// While a state is being read.
     loading: Option<Loader>,
     msg_ids_end: u64,
     requests: u64,
-    answer: A,
+    take: T,
 }
 
-impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
+impl<T: FnMut(&mut Service, Step<'_, '_>) -> Effect> Reader<T> {
     /// Reads a record. After the last one of a state, returns the checksum from which the chain goes on.
     fn read(&mut self, record: &[u8], number: u64) -> Result<Option<Checksum>, String> {
         if record.starts_with(b"{") {
@@ -193,7 +206,7 @@ impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
             }
             let mut message = Message::EMPTY;
             wire::parse(record, &mut message).map_err(|_| "it is not a JSON object")?;
-            if (self.answer)(&mut self.service, &message) == Effect::None {
+            if (self.take)(&mut self.service, Step::Request(&message)) == Effect::None {
                 return Err("it is not a request that changes anything here".into());
             }
             self.requests += 1;
@@ -204,6 +217,7 @@ impl<A: FnMut(&mut Service, &Message<'_>) -> Effect> Reader<A> {
             self.msg_ids_end = end.ok_or("it sets no ids aside")?;
         } else if record == b"!recovered" && self.loading.is_none() {
             self.service.master.recover();
+            (self.take)(&mut self.service, Step::Recovery);
         } else if record != super::format::SYNCED || self.loading.is_some() {
             return Err("it is of an unknown kind".into());
         }

@@ -21,6 +21,12 @@ impl Master {
         )
     }
 
+    /// Whether a task is a map or a reduce, which no reply says; `None` for an unknown task.
+    pub fn kind_of_task(&self, id: &str) -> Option<Kind> {
+        let key = self.jobs().find_task(id)?;
+        Some(self.jobs().kind(key))
+    }
+
     pub(super) fn status(&self) -> Reply<'_> {
         let (healthy, failed) = self.workers().counts();
         Reply::StatusOk(Status {

@@ -3,8 +3,8 @@
 mod edges;
 
 use super::story::{
-    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Moment,
-    Numbers, Source, Story, Task, Worker,
+    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Numbers,
+    Source, Story, Task, Worker,
 };
 use crate::master::{AttemptEnd, Event, Kind, LossCause, TaskState};
 use crate::wire::TaskCounts;
@@ -52,7 +52,7 @@ impl Collector {
                 tasks: Vec::new(),
                 attempts: Vec::new(),
                 waits: Vec::new(),
-                moments: Vec::new(),
+                recoveries: Vec::new(),
                 numbers: Numbers::default(),
             },
             now: None,
@@ -88,11 +88,9 @@ impl Collector {
         }
     }
 
-    /// A moment that concerns the master itself.
-    pub fn mark(&mut self, text: &'static str) {
-        if let Some(at) = self.now {
-            self.story.moments.push(Moment { at, text });
-        }
+    /// Marks that the master recovered from its journal, at the last time heard before.
+    pub fn mark_recovery(&mut self) {
+        self.story.recoveries.extend(self.now);
     }
 
     fn happen_all<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>, now: i64) {

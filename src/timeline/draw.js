@@ -165,6 +165,9 @@ for (const job of story.jobs) {
     add(job.ended, job.state, `Job ${show(job.id)} ${job.state === 'removed' ? 'is removed' : job.state}`, bad ? 'bad' : 'good');
   }
 }
+for (const at of story.recoveries) {
+  moments.push({ at, text: 'master restarted', detail: 'The master started again and recovered from its journal; this is the last time heard before', kind: 'bad', job: null });
+}
 moments.sort((a, b) => a.at - b.at);
 
 const AXIS_HEIGHT = 42;

@@ -122,7 +122,9 @@ function writeTables() {
   const errors = new Map();
   for (let attempt = 0; attempt < attemptCount; attempt++) {
     const text = attempts.how[attempt] === FAILED ? extra(attempt).why ?? '' : null;
-    if (text !== null) errors.set(text, [...errors.get(text) ?? [], attempt]);
+    if (text === null) continue;
+    if (!errors.has(text)) errors.set(text, []);
+    errors.get(text).push(attempt);
   }
   const failed = table('Errors', [['Error'], ['Times', 'number'], ['Tasks']], [...errors].sort((a, b) => b[1].length - a[1].length).map(([text, list_]) => () => [
     element('bdi', {}, show(text)), grouped(list_.length), list([...new Set(list_.map(attempt => attempts.task[attempt]))].map(taskLink))]));
@@ -152,7 +154,7 @@ function writeLegend() {
 
 function writeDefinitions() {
   const terms = [
-    ['Times', `The messages' own. A message without a time (a submission, a reassignment, a removal) counts as sent at the latest time heard before it. The clock of this page starts at ${absolute(0)}, the first time in the ${story.source}. Workers and monitor each have a clock of their own; where these differ, so do the bars.`],
+    ['Times', `The messages' own. A message without a time (a submission, a reassignment, a removal) counts as sent at the time of the message before it that has one. The clock of this page starts at ${absolute(0)}, the first time in the ${story.source}. Workers and monitor each have a clock of their own; where these differ, so do the bars.`],
     ['A bar', 'An attempt, from the time at which its worker fetched it to its end: its result, its failure, the result of another attempt that was accepted first, or the check by which it was lost. A thin line before it: assigned, and not fetched yet. A dotted line behind a worker\'s last message: nobody heard from it any more.'],
     ['Time lost to failures', 'How long attempts ran whose work was not used: those that failed, timed out, missed inputs or were lost with their worker, up to that moment, unless their result was accepted later after all; and those that delivered a map output which was lost before the reduces had read it. This is time of workers, not of the job. An attempt that was never fetched, or that ends before it starts by these clocks, counts as 0.'],
     ['Backups cost', 'How long all backup attempts ran, whether they won or not.'],
@@ -300,11 +302,14 @@ const move = share => show_(view.from + share * (view.to - view.from), view.to +
 function firstView() {
   const times = [];
   for (let attempt = 0; attempt < attemptCount; attempt++) times.push(attempts.start[attempt], endOf(attempt));
-  for (const worker of story.workers) times.push(worker.joined, ...worker.failures.map(failure => failure.at), worker.heard.at(-1) ?? worker.joined);
+  for (const worker of story.workers) {
+    times.push(worker.joined, worker.heard.at(-1) ?? worker.joined);
+    for (const { at } of worker.failures) times.push(at);
+  }
   for (const { at } of moments) times.push(at);
   times.sort((a, b) => a - b);
   let [low, high] = [0, times.length - 1];
-  while (high - low >= 3) {
+  while (high - low >= 3 && times[high] > times[low]) {
     let widest = low;
     for (let index = low; index < high; index++) if (times[index + 1] - times[index] > times[widest + 1] - times[widest]) widest = index;
     const gap = times[widest + 1] - times[widest];

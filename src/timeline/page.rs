@@ -182,6 +182,7 @@ fn data(story: &Story) -> Value {
             "to": story.waits.iter().map(|wait| maybe(wait.to)).collect::<Vec<_>>(),
         },
         "backups": backups,
+        "recoveries": story.recoveries.iter().map(|at| since(*at)).collect::<Vec<_>>(),
         "numbers": numbers(story),
     })
 }

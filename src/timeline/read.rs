@@ -3,7 +3,7 @@
 use super::collector::Collector;
 use super::story::{Source, Story};
 use crate::framing::{Frame, Framer};
-use crate::journal;
+use crate::journal::{self, Step};
 use crate::master::Keep;
 use crate::service::Service;
 use crate::wire::{self, Effect, Message};
@@ -35,11 +35,17 @@ pub fn read(mut input: impl BufRead) -> anyhow::Result<Story> {
 fn read_journal(input: impl BufRead) -> anyhow::Result<Story> {
     let mut collector = Collector::new(Source::Journal);
     let mut is_first = true;
-    let recovery = journal::read_with(input, |service, message| {
+    let recovery = journal::read_with(input, |service, step| {
         if std::mem::take(&mut is_first) && collector.resume(&mut service.master) {
             collector.note(COMPACTED.to_owned());
         }
-        apply(&mut collector, service, message)
+        match step {
+            Step::Request(message) => apply(&mut collector, service, message),
+            Step::Recovery => {
+                collector.mark_recovery();
+                Effect::Changed
+            }
+        }
     })?;
     if let Some(dropped) = recovery.dropped {
         collector.note(format!("The end of the journal was incomplete: {dropped}."));

@@ -5,7 +5,8 @@
 
 use crate::master::{Kind, LossCause, TaskState};
 use crate::wire::TaskCounts;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Where a story was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub struct Story {
     /// In the order of their assignments.
     pub attempts: Vec<Attempt>,
     pub waits: Vec<Wait>,
-    /// What concerns no job and no worker alone.
-    pub moments: Vec<Moment>,
+    /// When the master recovered from its journal, ascending.
+    pub recoveries: Vec<i64>,
     pub numbers: Numbers,
 }
 
@@ -167,12 +168,6 @@ pub struct Wait {
     pub to: Option<i64>,
 }
 
-#[derive(Debug)]
-pub struct Moment {
-    pub at: i64,
-    pub text: &'static str,
-}
-
 /// The master's own counts, and what follows from the story.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Numbers {
@@ -267,7 +262,7 @@ impl Story {
             attempt.dropped.iter().copied().for_each(&mut take);
             attempt.output_lost.into_iter().for_each(&mut take);
         }
-        self.moments.iter().for_each(|moment| take(moment.at));
+        self.recoveries.iter().copied().for_each(&mut take);
         span
     }
 
@@ -362,21 +357,38 @@ impl Story {
     /// Puts the attempts of each worker in as few lanes as hold them side by side. `now` is where the story ends.
     pub(super) fn assign_lanes(&mut self, now: i64) {
         let mut order: Vec<usize> = (0..self.attempts.len()).collect();
-        order.sort_by_key(|index| (self.attempts[*index].assigned, *index));
-        // For each worker the end of the last attempt in each lane.
-        let mut lanes = BTreeMap::<usize, Vec<i64>>::new();
+        order.sort_by_key(|index| (self.attempts[*index].start(), *index));
+        let mut lanes = BTreeMap::<usize, Lanes>::new();
         for index in order {
             let attempt = &mut self.attempts[index];
-            let lanes = lanes.entry(attempt.worker).or_default();
             let start = attempt.start();
-            let lane = lanes
-                .iter()
-                .position(|end| *end <= start)
-                .unwrap_or(lanes.len());
-            lanes.resize(lanes.len().max(lane + 1), start);
-            lanes[lane] = attempt.ended.map_or(now, |(at, _)| at).max(start);
-            attempt.lane = lane;
+            let end = attempt.ended.map_or(now, |(at, _)| at).max(start);
+            let lanes = lanes.entry(attempt.worker).or_default();
+            attempt.lane = lanes.take_first_free(start, end);
         }
+    }
+}
+
+/// The lanes of a worker.
+#[derive(Default)]
+struct Lanes {
+    /// The lanes in use, by the time from which they are free again.
+    busy: BinaryHeap<Reverse<(i64, usize)>>,
+    free: BTreeSet<usize>,
+}
+
+impl Lanes {
+    /// Takes the first lane that is free at `start`, which is not earlier than at the calls before, until `end`.
+    fn take_first_free(&mut self, start: i64, end: i64) -> usize {
+        while let Some(&Reverse((free_at, lane))) = self.busy.peek()
+            && free_at <= start
+        {
+            self.busy.pop();
+            self.free.insert(lane);
+        }
+        let lane = self.free.pop_first().unwrap_or(self.busy.len());
+        self.busy.push(Reverse((end, lane)));
+        lane
     }
 }
 

@@ -4,6 +4,7 @@ use super::page::{cut, end_name, job_end_name};
 use super::story::{FailureKind, Story};
 use crate::master::Kind;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 const WORKERS: u8 = 1;
@@ -107,6 +108,56 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
             }
         }
     }
+    for at in &story.recoveries {
+        event(
+            json!({"ph": "i", "s": "g", "pid": JOBS, "tid": 0, "ts": us(*at), "name": "master restarted"}),
+        )?;
+    }
+    for counter in counters(story, us) {
+        event(counter)?;
+    }
     output.write_all(b"\n]}\n")?;
     output.flush()
+}
+
+/// The events of two counters: what runs, and what waits. `us` is where a time in ms is on the trace.
+fn counters(story: &Story, us: impl Fn(i64) -> i64) -> impl Iterator<Item = Value> {
+    let counter = |name: &str, at: i64, maps: i64, reduces: i64| json!({"ph": "C", "pid": JOBS, "tid": 0, "ts": at, "name": name, "args": {"maps": maps, "reduces": reduces}});
+    (counts(story).into_iter()).flat_map(
+        move |(at, [maps, reduces, waiting_maps, waiting_reduces])| {
+            let at = us(at);
+            [
+                counter("running", at, maps, reduces),
+                counter("waiting", at, waiting_maps, waiting_reduces),
+            ]
+        },
+    )
+}
+
+/// How many attempts of maps and of reduces ran, and how many maps and reduces waited, from each time on.
+fn counts(story: &Story) -> BTreeMap<i64, [i64; 4]> {
+    let mut changes = BTreeMap::<i64, [i64; 4]>::new();
+    let mut change = |series: usize, tasks: usize, from: i64, to: Option<i64>| {
+        let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+        changes.entry(from).or_default()[series] += tasks;
+        if let Some(to) = to {
+            changes.entry(to.max(from)).or_default()[series] -= tasks;
+        }
+    };
+    for attempt in &story.attempts {
+        let series = usize::from(story.tasks[attempt.task].kind == Kind::Reduce);
+        change(series, 1, attempt.start(), attempt.ended.map(|(at, _)| at));
+    }
+    for wait in &story.waits {
+        let series = 2 + usize::from(wait.kind == Kind::Reduce);
+        change(series, wait.tasks, wait.from, wait.to);
+    }
+    let mut sums = [0; 4];
+    for change in changes.values_mut() {
+        for (sum, series) in sums.iter_mut().zip(change) {
+            *sum += *series;
+            *series = *sum;
+        }
+    }
+    changes
 }

@@ -41,15 +41,11 @@ impl Collector {
             }
         }
         for (id, number, worker) in running {
+            let kind = master.kind_of_task(&id).unwrap_or(Kind::Map);
             let request = Request::TaskStatus {
                 task_id: id.as_str().into(),
             };
             if let Ok(Reply::TaskStatusOk(status)) = master.handle(request) {
-                // A task status does not tell the kind; the name of a reduce does.
-                let is_reduce = id
-                    .strip_prefix(status.job_id)
-                    .is_some_and(|rest| rest.starts_with("-reduce-"));
-                let kind = if is_reduce { Kind::Reduce } else { Kind::Map };
                 let job = status.job_id.to_owned();
                 let task = self.start_task(&id, &job, kind, now);
                 self.start(task, number, worker, false, Some(now), now);

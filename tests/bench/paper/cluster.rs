@@ -11,6 +11,7 @@ use crate::model::{self, MAPS, Model, REDUCES, WORKERS};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::time::Duration;
 use worker::{Process, Running};
 
@@ -101,15 +102,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Runs the job from its submission to its end. Panics if the master does anything wrong.
-    pub fn run(model: Model, scenario: Scenario) -> Outcome {
+    /// Runs the job from its submission to its end. The messages go into `record`, too. Panics if the master does
+    /// anything wrong, or if `record` cannot be written.
+    pub fn run(model: Model, scenario: Scenario, record: Option<File>) -> Outcome {
         let mut cluster = Self {
             model,
             scenario,
             now: Duration::ZERO,
             events: BinaryHeap::new(),
             scheduled: 0,
-            master: Master::new(),
+            master: Master::new(record),
             processes: Vec::new(),
             runs: 0,
             ledger: Ledger::default(),

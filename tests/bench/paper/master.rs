@@ -5,7 +5,8 @@ use mapreduce_master::node::Node;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
 const INPUTS: &str = "\"inputs\": [";
@@ -25,6 +26,8 @@ pub struct Master {
     head: String,
     /// When the link will have sent all replies so far, one after the other.
     link_free_at: Duration,
+    /// Where the requests go, besides the node.
+    record: Option<BufWriter<File>>,
     pub work: Work,
 }
 
@@ -121,7 +124,7 @@ struct Envelope<'a> {
 }
 
 impl Master {
-    pub fn new() -> Self {
+    pub fn new(record: Option<File>) -> Self {
         Self {
             node: Node::new(true),
             messages: 0,
@@ -129,6 +132,7 @@ impl Master {
             reply: Vec::new(),
             head: String::new(),
             link_free_at: Duration::ZERO,
+            record: record.map(BufWriter::new),
             work: Work::default(),
         }
     }
@@ -150,6 +154,11 @@ impl Master {
             "{{\"src\": \"{src}\", \"dest\": \"master\", \"body\": {{\"type\": \"{request}\", \"msg_id\": {msg_id}{fields}}}}}",
         )
         .expect("a Vec takes everything");
+        if let Some(record) = &mut self.record {
+            record
+                .write_all(&self.request)
+                .expect("the record is written");
+        }
         let time = self.answer();
         assert!(self.node.log.is_empty(), "the node dropped a {request}");
 
