@@ -179,8 +179,9 @@ impl Service {
 
     /// The node that wrote the `state` of a `snapshot_ok`. Errors: `state` is not such a state.
     pub fn restore(state: &str) -> Result<Self, Corrupt> {
-        let records: Vec<&RawValue> = serde_json::from_str(state)
-            .map_err(|_| Corrupt("it is not a JSON array of records"))?;
+        let records: Vec<&RawValue> = serde_json::from_str(state).map_err(|_| {
+            Corrupt("it is not a JSON array of records: give the value of \"state\" alone")
+        })?;
         let mut loader = Loader::default();
         for record in records {
             loader.load(record.get())?;

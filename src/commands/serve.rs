@@ -149,7 +149,10 @@ fn unexpected(operand: &OsStr) -> UsageError {
     let names: Vec<_> = SUBCOMMANDS.iter().map(|(name, _)| *name).collect();
     let word = operand.to_string_lossy();
     let shown = quoted(operand);
-    UsageError::new(if names.contains(&&*word) {
+    let options = ["help", "version"];
+    UsageError::new(if options.contains(&&*word) {
+        format!("unknown command {shown}; did you mean --{word}?")
+    } else if names.contains(&&*word) {
         format!("a command comes before its options; write mapreduce-master {word} …")
     } else if let Some(near) = nearest(&word, &names).first() {
         format!("unknown command {shown}; did you mean {near}?")
@@ -165,6 +168,7 @@ fn log_recovery(log: &mut Log, recovery: &Recovery, elapsed: Duration, quiet: bo
     }
     if !recovery.is_new() && !quiet {
         let (requests, known) = (recovery.requests, recovery.service.master.summary());
+        let noun = if requests == 1 { "request" } else { "requests" };
         let state = if recovery.state_bytes > 0 {
             "a state and "
         } else {
@@ -172,7 +176,7 @@ fn log_recovery(log: &mut Log, recovery: &Recovery, elapsed: Duration, quiet: bo
         };
         let _ = writeln!(
             log,
-            "journal: recovered in {elapsed:.1?} from {state}{requests} requests; {known}"
+            "journal: recovered in {elapsed:.1?} from {state}{requests} {noun}; {known}"
         );
     }
 }

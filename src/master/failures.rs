@@ -109,6 +109,9 @@ impl Master {
     /// Loses everything that a worker holds: first its live attempts, then the map outputs that live on it. Returns the
     /// tasks that were queued again.
     fn lose_everything(&mut self, worker: &WorkerId, cause: LossCause) -> Vec<TaskKey> {
+        if self.workers().holdings(worker).is_none() {
+            return Vec::new();
+        }
         let mut requeued = self.lose_attempts(worker, cause);
         for key in self.take_outputs(worker) {
             // An earlier loss in this loop may have failed the job, which then no longer needs its outputs.

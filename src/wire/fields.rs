@@ -228,7 +228,7 @@ impl<'a> Fields<'a> {
 
     /// A required 64-bit integer that is not negative.
     pub fn duration(&self, field: Field) -> Result<i64, Error> {
-        self.required(field, "a 64-bit integer, not negative", |value| {
+        self.required(field, "a non-negative 64-bit integer", |value| {
             value.integer().filter(|number| *number >= 0)
         })
     }

@@ -99,7 +99,7 @@ fn a_recovery_is_told_in_one_line() {
         )
     );
     assert!(
-        recovered.ends_with(" from 1 requests; workers: 0, jobs: 1"),
+        recovered.ends_with(" from 1 request; workers: 0, jobs: 1"),
         "{log}"
     );
     // The tear is gone, and told once.

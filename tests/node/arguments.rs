@@ -98,13 +98,17 @@ fn value_that_an_option_does_not_take_is_refused() {
 
 #[test]
 fn file_as_an_argument_is_refused_with_the_way_to_give_it() {
-    for file in ["requests.jsonl", "", "-", "help", "two\nlines"] {
+    for file in ["requests.jsonl", "", "-", "two\nlines"] {
         let wanted =
             format!("unexpected argument {file:?}: the node reads standard input; try `< FILE`");
         assert_eq!(refusal(&[file]), wanted);
         assert_eq!(refusal(&["--quiet", "--", file]), wanted);
     }
     assert!(refusal(&["--", "--quiet"]).starts_with("unexpected argument"));
+    for word in ["help", "version"] {
+        let wanted = format!("unknown command {word:?}; did you mean --{word}?");
+        assert_eq!(refusal(&[word]), wanted);
+    }
 }
 
 #[test]
