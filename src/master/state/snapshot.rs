@@ -95,6 +95,7 @@ pub struct TaskRecord<'a> {
     attempts: Cow<'a, [Attempt]>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     live: Vec<u64>,
+    /// Where it is in the queue, if it was handed out before. An idle task that never was is at its fresh rank.
     #[serde(default, skip_serializing_if = "is_default")]
     queued: Option<Rank>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -214,7 +215,7 @@ fn task_record(task: &Task) -> TaskRecord<'_> {
         numbers_above: task.numbers_above,
         attempts: Cow::Borrowed(&task.attempts),
         live: task.live.iter().collect(),
-        queued: task.queued,
+        queued: task.queued.filter(|rank| *rank != fresh_rank(task.order)),
         backup: task.backup,
         result: task.result.as_deref().map(|result| ResultRecord {
             attempt: result.attempt,

@@ -88,13 +88,18 @@ pub struct Attempt {
     pub assigned: u64,
     pub fetched: Fetched,
     /// Since when the attempt has been running, for the monitor, in ms; `None` until a check times it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_from: Option<i64>,
     /// Whether it was fetched since the last recovery.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fetched_since_recovery: bool,
     /// Whether it ended by a `fail_task` without `lost_inputs`, a wrong output or a time-out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_failed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_timed_out: bool,
     /// Whether its worker has reported on it, and so has heard of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_reported: bool,
 }
 

@@ -12,16 +12,22 @@ pub struct Worker {
     /// Place in the order in which workers became known.
     pub joined: u64,
     /// The latest time heard, or the time of a check that stands in for it, in ms; `None` where neither is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heartbeat: Option<i64>,
     /// Whether the worker waits for a check to set its last heartbeat. The next check that is not old does, unless the
     /// worker is heard from first. Until then no check reports it (protocol, section 5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_untimed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_failed: bool,
     /// Whether it was heard from since the last recovery.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub heard_since_recovery: bool,
     /// Whether it has sent a `request_task` since it last failed by a check.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_asked: bool,
     /// The largest incarnation heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<i64>,
 }
 

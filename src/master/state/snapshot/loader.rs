@@ -177,7 +177,12 @@ impl Loader {
         };
         let mut task = Task::new(work, record.order, record.numbers_above);
         task.state = record.state;
-        task.queued = record.queued;
+        let is_fresh = record.queued.is_none() && task.state == TaskState::Idle;
+        task.queued = if is_fresh {
+            Some(fresh_rank(record.order))
+        } else {
+            record.queued
+        };
         task.backup = record.backup;
         for mut attempt in record.attempts.into_owned() {
             ensure(
