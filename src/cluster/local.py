@@ -178,7 +178,7 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
 
     async def work() -> tuple[dict, dict]:
         await cluster.client.ask("init", node_id=MASTER, node_ids=[MASTER])
-        await cluster.client.ask("submit_job", **submission.request(options, job_id, tasks, partitions))
+        await submission.submit(cluster.client, options, job_id, tasks, partitions)
         job = await progress.watch(cluster.client, job_id, show)
         return job, await cluster.client.ask("status")
 
@@ -200,7 +200,7 @@ if __name__ == "__main__":
         sys.exit("local.py: needs Python 3.11 or later")
     parser = argparse.ArgumentParser(description="Runs a job on this machine (see README.md).")
     submission.add_options(parser)
-    parser.add_argument("--workers", type=submission.positive, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--workers", type=submission.at_least(1), default=os.cpu_count() or 1, metavar="N")
     parser.add_argument("--master", metavar="FILE", help="the built master (default: cargo builds it)")
     parser.add_argument("--kill-worker", action="store_true", help="kill a worker once, to see what happens")
     options = parser.parse_args()

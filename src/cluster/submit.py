@@ -86,9 +86,7 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
         try:
             tasks = await files.put_job(job, tasks)
             is_submitted = True
-            reply = await client.ask("submit_job", **submission.request(options, job_id, tasks, partitions))
-            if reply["type"] == "error":
-                raise Unusable(f"the job was refused: {reply['text']}")
+            await submission.submit(client, options, job_id, tasks, partitions)
             result = await progress.watch(client, job_id, show)
             if result.get("state") != "completed":
                 raise Unusable(progress.failure(result))

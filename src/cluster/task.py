@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from kit import data
 from kit.data import Section, Unreadable
-from kit.job import Job, Module, check_name, written_aside
+from kit.job import FunctionMissing, Job, Module, check_name, written_aside
 
 ERROR_LINES, ERROR_LENGTH = 12, 4000
 
@@ -146,6 +146,9 @@ def check(path: str) -> int:
     """Says on stderr what is wrong with a module, if anything is."""
     try:
         Module(Path(path).read_text(encoding="utf-8"), path)
+    except FunctionMissing as error:
+        print(error, file=sys.stderr)
+        return 1
     except BaseException as error:
         sys.stderr.write(describe(error, path))
         return 1

@@ -19,6 +19,7 @@ import namespaces
 from cluster import HOST, KIT, Cluster, bus, is_up, write_text
 
 CHAOS_S = 30
+FLOOD = 20_000
 
 
 async def kills(cluster: Cluster) -> None:
@@ -393,6 +394,16 @@ async def measure(cluster: Cluster) -> None:
             for _ in range(5):
                 await asyncio.gather(*(ask() for _ in range(1000)))
             print(f"{replicas} replicas, a thousand at a time: {5000 / (time.perf_counter() - start):.0f} requests/s")
+        async with bus.client(cluster.options("w0"), "worker") as (_, connection):
+            js = connection.jetstream()
+            before = (await js.stream_info(bus.OUT)).state.last_seq
+            start = time.perf_counter()
+            for number in range(FLOOD):
+                line = f'{{"type": "heartbeat", "msg_id": {number}, "worker_id": "w0", "timestamp": 1}}'
+                await connection.publish(f"{bus.REQUESTS}.worker.w0", line.encode())
+            while (await js.stream_info(bus.OUT)).state.last_seq < before + FLOOD:
+                await asyncio.sleep(0.05)
+            print(f"{replicas} replicas, all at once: {FLOOD / (time.perf_counter() - start):.0f} requests/s")
     async with bus.client(cluster.options("w0"), "worker") as (client, _):
         times = []
         for round in range(6):

@@ -54,8 +54,12 @@ class Job:
         return Module(self.source, self.path)
 
 
+class FunctionMissing(Exception):
+    """A module lacks a function; the text says which."""
+
+
 class Module:
-    """The user's functions. Raises what the module raises when it is run, and AttributeError where one is missing."""
+    """The user's functions. Raises what the module raises when it is run, and FunctionMissing."""
 
     def __init__(self, source: str, path: str) -> None:
         module = types.ModuleType(Path(path).stem)
@@ -68,7 +72,7 @@ class Module:
         for name in "map", "reduce", "combine", "partition":
             function = getattr(module, name, None)
             if not callable(function) and (function is not None or name in ("map", "reduce")):
-                raise AttributeError(f"{path} has no function {name}")
+                raise FunctionMissing(f"{path} has no function {name}")
         self.map, self.reduce = module.map, module.reduce
         self.combine = getattr(module, "combine", None)
         self.partition = getattr(module, "partition", None) or data.partition_of

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kit import data
+from kit.client import Client
 from kit.data import Piece, Section
 from kit.job import Job, check_name
 
@@ -37,20 +39,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("module", help="a Python file with map(lines) and reduce(key, values)")
     parser.add_argument("inputs", nargs="+", metavar="input", help="text files; folders stand for the files in them")
     parser.add_argument("--output", metavar="FOLDER", help="where to put the results, as JSON lines (default: stdout)")
-    parser.add_argument("--reduces", type=positive, metavar="N", help="number of reduce tasks (default: of workers)")
-    parser.add_argument("--chunk-mb", type=float, metavar="N", help="megabytes of input for a map task, at most")
+    parser.add_argument("--reduces", type=at_least(1), metavar="N", help="number of reduce tasks (default: of workers)")
+    parser.add_argument("--chunk-mb", type=positive, metavar="N", help="megabytes of input for a map task, at most")
     parser.add_argument(
-        "--memory-mb", type=positive, default=MEMORY_MB, metavar="N", help="for sorting, of each worker"
+        "--memory-mb", type=at_least(1), default=MEMORY_MB, metavar="N", help="for sorting, of each worker"
     )
-    parser.add_argument("--skip", type=int, default=0, metavar="N", help="tasks that may fail before the job does")
-    parser.add_argument("--task-timeout", type=float, metavar="S", help="seconds after which an attempt has failed")
+    parser.add_argument("--skip", type=at_least(0), default=0, metavar="N", help="tasks that may fail before the job does")
+    parser.add_argument("--task-timeout", type=positive, metavar="S", help="seconds after which an attempt has failed")
     parser.add_argument("--fail-map", action="store_true", help="let a map fail once, to see what happens")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
-def positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns what argparse reads such an integer with."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer from {least} on, not {text!r}")
+        return int(text)
+
+    return read
+
+
+def positive(text: str) -> float:
+    """Reads a positive number for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1e12:
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
     return number
 
 
@@ -109,6 +127,15 @@ def new_job_id(module: str) -> str:
 
 def map_id(job_id: str, number: int) -> str:
     return f"{job_id}-map-{number}"
+
+
+async def submit(
+    client: Client, options: argparse.Namespace, job_id: str, tasks: list[list[Piece]], partitions: int
+) -> None:
+    """Submits the job. Raises Unusable where the master refuses it."""
+    reply = await client.ask("submit_job", **request(options, job_id, tasks, partitions))
+    if reply["type"] == "error":
+        raise Unusable(f"the job was refused: {reply['text']}")
 
 
 def request(options: argparse.Namespace, job_id: str, tasks: list[list[Piece]], partitions: int) -> dict[str, Any]:
