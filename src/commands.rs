@@ -1,4 +1,4 @@
-//! The command line: one file a command, with how it is parsed and what it does side by side.
+//! The command line. Each command has a file of its own, with its syntax and what it does.
 //!
 //! To add a command, write a file with a type that implements [`Command`], and add a line to [`SUBCOMMANDS`].
 
@@ -18,7 +18,7 @@ use serve::Serve;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write as _};
 
-/// What a command line asks for, parsed and ready to run.
+/// A parsed command line, ready to run.
 pub type Action = Box<dyn FnOnce() -> anyhow::Result<()>>;
 
 /// A command of the program.
@@ -26,25 +26,25 @@ trait Command: Sized + 'static {
     /// The options and operands that it takes.
     const SYNTAX: Syntax;
 
-    /// Makes the command from what was given, in a form that [`SYNTAX`](Self::SYNTAX) allows.
+    /// Makes the command from arguments that match [`SYNTAX`](Self::SYNTAX).
     fn new(arguments: Arguments) -> Result<Self, UsageError>;
 
-    /// Does what the command is for. A [`UsageError`] in here, too, ends the program with exit status 2; any other
-    /// error with 1.
+    /// Runs the command. A [`UsageError`] ends the program with exit status 2, any other error with 1.
     fn run(self) -> anyhow::Result<()>;
 }
 
-/// Parses the words behind a command's name.
+/// Parses the words after a command's name.
 type Parse = fn(&mut dyn Iterator<Item = OsString>) -> Result<Action, UsageError>;
 
-/// The commands that are asked for by name.
+/// The commands that have a name.
 const SUBCOMMANDS: &[(&str, Parse)] = &[
     ("compact", parse_as::<Compact>),
     ("replay", parse_as::<Replay>),
     ("timeline", parse_as::<Timeline>),
 ];
 
-/// Parses a command line without the program's name. Without the name of a command in front, it is for [`Serve`].
+/// Parses a command line without the program's name. If it does not start with the name of a command, it is for
+/// [`Serve`].
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Action, UsageError> {
     let mut words = words.peekable();
     let subcommand = words.peek().and_then(|word| {

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     } else {
         ("", ExitCode::FAILURE)
     };
-    // By way of a log, so that a stderr that nobody reads does not delay the end.
+    // Through a log, so that a stderr that nobody reads does not delay the end.
     if let Ok(mut log) = Log::start(io::stderr()) {
         let _ = writeln!(log, "mapreduce-master: {error:#}{advice}");
     }

@@ -18,7 +18,7 @@ TIMEOUT_MS = 10_000  # Workers send a heartbeat a second, from a process that do
 MIN_RUN_MS = 1_000
 NEVER_MS = 1 << 62
 WINDOW_S = 60.0  # How long a gap between answered checks is remembered.
-REFUSALS = 10  # So many checks in a row may be refused for `max_failed`, then the failures are taken to be real.
+REFUSALS = 10  # Checks in a row that may be refused because of `max_failed`; then the failures are taken to be real.
 
 
 def log(text: str) -> None:

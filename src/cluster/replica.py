@@ -7,7 +7,7 @@ feeds all of IN to a master of its own. The master reads no clock and draws no r
 the same replies. OUT takes only the reply that is next: the first replica to publish one wins, and the others move on.
 There is no leader to elect, and nothing to do when one dies.
 
-Every so many messages a replica that wins puts the state of its master into the object store, and removes from the
+Every 20,000 messages, a replica that wins puts the state of its master into the object store, and removes from the
 streams what came before the state before. A replica starts from the last state, and needs no disk.
 
 What goes wrong ends the process, and a second later another one is in its place, which starts from what NATS has.
@@ -230,7 +230,7 @@ class Replica:
             self.keeping = asyncio.create_task(self.store_snapshot(k, reply[len(SNAPSHOT_REPLY) : -1]))
 
     async def store_snapshot(self, k: int, state: bytes) -> None:
-        """Stores it, and removes what only an older one than the one before it needs. Failing is no harm."""
+        """Stores it, and removes what only an older one than the one before it needs. It may fail without harm."""
         try:
             while self.stored < k:  # What no reply is known of might be lost with this replica's luck.
                 await asyncio.sleep(0.1)

@@ -20,7 +20,7 @@ from kit import bus
 
 def configurations(replicas: int) -> list[api.StreamConfig]:
     """IN has no acknowledgements: the reply is the acknowledgement, and the server's own would go wherever a sender
-    says, into OUT, too. OUT is told on only when it is committed, so that nobody hears a reply that lost."""
+    says, into OUT, too. OUT is republished only once it is committed, so that nobody hears a reply that lost."""
     common: dict[str, Any] = {"num_replicas": replicas, "storage": "file", "allow_direct": True}
     told_on = api.RePublish(src=f"{bus.REPLIES}.*.*", dest=f"{bus.HEARD}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}")
     return [

@@ -4,7 +4,7 @@
     python3 task.py --check MODULE   only says whether a module can be used
 
 User code may hang, crash, print, or leave by `exit`. Here it takes nobody else down: the worker that started this
-process goes on sending heartbeats, kills it when its task is cancelled, and reports what became of it.
+process keeps sending heartbeats, kills it when its task is cancelled, and reports what became of it.
 """
 
 import json

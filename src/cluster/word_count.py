@@ -1,9 +1,9 @@
-"""Counts how often each word occurs. A word is what stands between blanks."""
+"""Counts how often each word occurs. Words are separated by blanks."""
 
 from collections import Counter
 from itertools import islice
 
-MANY = 500_000  # Words are counted in memory up to so many different ones.
+MANY = 500_000  # The most different words that are counted in memory.
 
 
 def map(lines):

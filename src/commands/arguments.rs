@@ -72,7 +72,7 @@ impl Opt {
 const HELP: Opt = Opt::flag("--help").or("-h");
 const VERSION: Opt = Opt::flag("--version").or("-V");
 
-/// What a command line comes to.
+/// The outcome of parsing a command line.
 pub enum Outcome {
     Help,
     Version,
@@ -88,7 +88,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads what stands behind the name of a command. `--help` and `--version` count as soon as they are met.
+    /// Parses the words after the name of a command. `--help` and `--version` take effect as soon as they are read.
     pub fn read(
         syntax: &Syntax,
         words: &mut dyn Iterator<Item = OsString>,
@@ -164,7 +164,7 @@ pub fn quoted(argument: &OsStr) -> String {
     Quoted(&argument.to_string_lossy()).to_string()
 }
 
-/// Whether an argument is an option rather than an operand or a value. A lone `-` is none.
+/// Whether an argument is an option rather than an operand or a value. A lone `-` is not an option.
 fn looks_like_option(word: &OsStr) -> bool {
     word.len() > 1 && word.as_encoded_bytes().starts_with(b"-")
 }

@@ -1,6 +1,6 @@
-//! `mapreduce-master compact [FILE]`: a journal at rest is written again as the state that it leads to.
+//! `mapreduce-master compact [FILE]`: rewrites a journal as the state that it leads to.
 //!
-//! A node runs the same command, without FILE, to have its own journal compacted while it goes on.
+//! A node starts the same command, without FILE, to compact its own journal in the background.
 
 use super::Command;
 use super::arguments::{Arguments, Opt, Syntax, UsageError, quoted};

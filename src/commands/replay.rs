@@ -1,4 +1,4 @@
-//! `mapreduce-master replay FILE`: the requests of a journal are answered again.
+//! `mapreduce-master replay FILE`: prints the replies to the requests in a journal.
 
 use super::Command;
 use super::arguments::{Arguments, Syntax, UsageError};
@@ -31,7 +31,7 @@ impl Command for Replay {
         let file = File::open(&self.journal).with_context(context)?;
         let output = BufWriter::new(io::stdout().lock());
         let recovery = match journal::replay(BufReader::new(file), output) {
-            // Whoever reads has had enough.
+            // The reader of stdout has gone away.
             Err(Damage::Io(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
             recovery => recovery.with_context(context)?,
         };

@@ -36,7 +36,7 @@ impl Command for Serve {
             Opt::value("--journal-sync"),
             Opt::value("--journal-compact-from"),
         ],
-        // It takes none, and says better than others could what to do with one.
+        // It takes no operands, but explains what to do with one.
         operands: &["FILE"],
     };
 
@@ -103,11 +103,11 @@ impl Command for Serve {
     }
 }
 
-/// What a person who started the node by its bare name needs to know.
+/// A hint for people who start the node on a terminal.
 const TERMINAL_HINT: &str = "mapreduce-master: reading JSON messages from stdin, one per line; see --help, or end with Ctrl-D";
 
 impl Serve {
-    /// The node as it is before it reads anything, and its journal.
+    /// The node before it has read anything, and its journal.
     fn start(&self, log: &mut Log) -> anyhow::Result<(Node, Option<Journal>)> {
         let restored = match &self.restore {
             None => None,

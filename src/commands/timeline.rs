@@ -43,7 +43,7 @@ impl Command for Timeline {
             timeline::write_page(&story, output)
         };
         match written {
-            // Whoever reads has had enough.
+            // The reader of stdout has gone away.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written.context("cannot write the timeline"),
         }

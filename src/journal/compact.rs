@@ -1,4 +1,4 @@
-//! A journal written again as the state that it leads to.
+//! Compacting: writes the state that a journal leads to as a journal.
 
 use super::format::PARTIAL_HEADER;
 use super::recorder::write_state;
@@ -6,21 +6,21 @@ use super::recovery::{Recovery, read};
 use anyhow::bail;
 use std::io::{self, BufRead, Write};
 
-/// How a compacted journal compares with the journal that it was made of.
+/// The outcome of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compacted {
     /// Lengths in bytes.
     Shorter { before: u64, after: u64 },
-    /// Writing it was given up.
+    /// The compacted journal would not be shorter than the limit, so it was not finished.
     NotShorter,
 }
 
-/// What the process of a compaction says when it has given up for that reason.
+/// The error of a compaction process that ended for that reason.
 pub const NOT_SHORTER: &str = "the compacted journal would not be shorter";
 
-/// Reads a journal to its last whole record and writes one to `output` that leads to the same state and can be
-/// gone on with by the same records: the state, with a header that says that it is [partial](PARTIAL_HEADER). It
-/// has at most `max_bytes` bytes, or is given up. Errors: the journal is damaged or new, or `output` fails.
+/// Reads a journal to its last whole record, and writes a journal to `output` that leads to the same state. Records
+/// that follow the old journal can follow the new one. Its header says that it is [partial](PARTIAL_HEADER). Stops
+/// after `max_bytes` bytes. Errors: the journal is damaged or new, or `output` fails.
 pub fn compact(
     journal: impl BufRead,
     output: impl Write,
@@ -49,7 +49,7 @@ pub fn compact(
     }
 }
 
-/// Takes no more than so many bytes.
+/// A writer that takes a limited number of bytes.
 struct Limited<W> {
     output: W,
     left: u64,

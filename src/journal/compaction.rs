@@ -1,13 +1,13 @@
 //! A journal is compacted by a child process while the node goes on.
 //!
-//! The node is a pure function of its journal, so that anybody can work out its state. The child reads the
-//! journal up to a length that it is given and writes the compacted one beside it, in memory of its own. When
-//! it is done, the node carries over what it has appended since, a piece a batch; has it synced by a thread
-//! that does nothing else; carries over the little that has come meanwhile; and renames the file.
+//! The node's state is a pure function of its journal, so another process can compute it. The child reads the journal
+//! up to a given length, and writes the compacted one to a file beside it. When it is done, the node copies the records
+//! that it has appended since, one piece per batch. A thread syncs the file. Then the node copies the few records that
+//! were appended in the meantime, and renames the file.
 //!
-//! Nobody can take the file beside for a journal, or a journal for it: its header says that it is partial, until
-//! it has taken the journal's place. The node holds its lock all the time. The child holds none, and ends when the
-//! file that it writes has no name left.
+//! The file beside the journal cannot be mistaken for a journal, or the other way round: its header says that it is
+//! partial until it has replaced the journal. The node holds a lock on it throughout. The child holds no lock, and ends
+//! when the file has no name left.
 
 use super::compact::{Compacted, NOT_SHORTER, compact};
 use super::format::{Checksum, PARTIAL_HEADER};
@@ -22,30 +22,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 
-/// How much is carried over in one batch, in bytes, and how much may be synced while everybody waits.
+/// How much is copied in one batch, and how much may be synced while clients wait, in bytes.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// After so many attempts to keep that small, it is as large as it is.
+/// After this many background syncs, the rest is synced while clients wait, whatever its size.
 const MAX_SYNCS: u32 = 10;
 
-/// The child syncs so many bytes at a time, so that no sync of the journal has to wait for more.
+/// The child syncs after this many bytes, so that a sync of the journal does not have to wait for more.
 const SYNC_BYTES: u64 = 4 << 20;
 
-/// How many names there are for the file beside a journal.
+/// How many names are tried for the file beside a journal.
 const MAX_ASIDES: u32 = 9;
 
-/// A compaction under way.
+/// A compaction in progress.
 #[derive(Debug)]
 pub struct Compaction {
     child: Owned,
     aside: Aside,
     /// The checksum of the journal's records up to where the child reads.
     checksum: Checksum,
-    /// Length of the journal in the batch before, in bytes.
+    /// Length of the journal when the previous batch was written, in bytes.
     seen_bytes: u64,
-    /// What of the journal is in the file beside, in bytes: as state, or as it is.
+    /// How much of the journal the file beside it covers, in bytes: as state, or copied.
     carried_bytes: u64,
-    /// What of it is known to be synced.
+    /// How much of that is known to be synced, in bytes.
     synced_bytes: u64,
     /// Length of the state, in bytes.
     state_bytes: u64,
@@ -55,19 +55,19 @@ pub struct Compaction {
 
 #[derive(Debug)]
 enum Stage {
-    /// The child works.
+    /// The child is running.
     Child,
     CarryOver,
-    /// A thread syncs what was carried over; the number of bytes of the journal is its first element.
+    /// A thread syncs what was copied, which covers this many bytes of the journal.
     Sync(u64, JoinHandle<io::Result<()>>),
 }
 
-/// What has come of a compaction.
+/// The state of a compaction after a step.
 pub enum Progress {
     Continues(Compaction),
     /// The compacted journal would not be shorter.
     NotShorter,
-    /// It has taken the journal's place.
+    /// The compacted journal has replaced the old one.
     Done {
         state_bytes: u64,
     },
@@ -77,7 +77,7 @@ impl Compaction {
     /// Starts the child.
     pub fn start(place: &Place, checksum: Checksum) -> anyhow::Result<Progress> {
         let aside = Aside::create(place)?;
-        // Files of their own: those of the node share their locks, and their places, with whoever has them.
+        // Newly opened files: the node's own would share their locks and offsets with the child.
         let input = File::open(&place.path)?;
         let output = aside.open_from_start()?;
         let child = Command::new(program()?)
@@ -100,7 +100,7 @@ impl Compaction {
         }))
     }
 
-    /// Goes on, as far as that takes no time. Errors: the journal is not compacted; what was begun is gone.
+    /// Takes the next step that does not block. Errors: the compaction failed; its file is removed.
     pub fn go_on(mut self, place: &mut Place) -> anyhow::Result<Progress> {
         match std::mem::replace(&mut self.stage, Stage::CarryOver) {
             Stage::Child => match self.child.0.try_wait()? {
@@ -137,7 +137,7 @@ impl Compaction {
         Ok(Progress::Continues(self))
     }
 
-    /// Sees whether the child has done what it was for.
+    /// Checks whether the child has finished, and how.
     fn look_at_result(&mut self, status: ExitStatus) -> anyhow::Result<Compacted> {
         let mut said = Vec::new();
         if let Some(stderr) = self.child.0.stderr.take() {
@@ -165,7 +165,7 @@ impl Compaction {
         Ok(Compacted::Shorter { before, after })
     }
 
-    /// Carries a piece over: so much that the journal does not grow faster. Returns whether that was all.
+    /// Copies a piece, large enough to catch up with the journal's growth. Returns whether everything is copied.
     fn carry_over(&mut self, place: &Place) -> anyhow::Result<bool> {
         let grown = place.bytes - self.seen_bytes;
         self.seen_bytes = place.bytes;
@@ -183,12 +183,12 @@ impl Compaction {
         Ok(self.carried_bytes == place.bytes)
     }
 
-    /// Whether everything of the journal that is synced there is synced here, too.
+    /// Whether every synced byte of the journal is synced in the compacted one, too.
     fn is_synced(&self, place: &Place) -> bool {
         self.synced_bytes >= place.synced_bytes
     }
 
-    /// Takes the journal's place.
+    /// Replaces the journal.
     fn switch(mut self, place: &mut Place) -> anyhow::Result<Progress> {
         if !self.is_synced(place) {
             self.aside.file().sync_data().context("cannot sync it")?;
@@ -202,19 +202,19 @@ impl Compaction {
     }
 }
 
-/// A process that does not outlive its owner.
+/// A child process that is killed when this is dropped.
 #[derive(Debug)]
 struct Owned(Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // It has ended already, unless the node ends first.
+        // It has ended by now, unless the node is about to end.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The program that runs: the file that it was started from, even if another one has that name now.
+/// This program's executable file, even if another file has its name by now.
 fn program() -> io::Result<PathBuf> {
     let itself = Path::new("/proc/self/exe");
     if itself.exists() {
@@ -224,18 +224,18 @@ fn program() -> io::Result<PathBuf> {
     }
 }
 
-/// The file beside a journal; removed when it is dropped before it has taken the journal's place.
+/// The file beside a journal. Dropping it removes the file, unless it has replaced the journal.
 #[derive(Debug)]
 pub struct Aside {
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     file: Option<File>,
     path: PathBuf,
     is_in_place: bool,
 }
 
 impl Aside {
-    /// Creates it, with the journal's owner, group and mode, and locks it. Errors: one of that is impossible; the
-    /// journal has more than one name, and only one of them would be that of the compacted one.
+    /// Creates the file with the journal's owner, group and mode, and locks it. Errors: one of these is impossible; the
+    /// journal has several names, of which only one would lead to the compacted journal.
     pub fn create(place: &Place) -> anyhow::Result<Self> {
         ensure!(
             place.identity.names <= 1,
@@ -273,7 +273,7 @@ impl Aside {
         self.file.as_ref().unwrap_or_else(|| unreachable!())
     }
 
-    /// The file once more, to be written from its start, over the header that it has, and to be read.
+    /// Opens the file again, to overwrite it from its start and to read it.
     pub fn open_from_start(&self) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(&self.path)
     }
@@ -283,7 +283,7 @@ impl Aside {
             .context("the compacted one cannot have its owner, group and mode")
     }
 
-    /// Takes the place of the journal. It has to be synced. A kill at any point leaves one of the two there.
+    /// Replaces the journal with this file, which must be synced. A kill at any point leaves one of the two in place.
     pub fn replace(mut self, place: &mut Place) -> anyhow::Result<()> {
         self.copy_owner(place)?;
         place.check()?;
@@ -299,8 +299,7 @@ impl Aside {
         Ok(())
     }
 
-    /// Removes what compactions of the journal at `path` left behind that were killed. It would only take up
-    /// space.
+    /// Removes the files that killed compactions of the journal at `path` left behind. They only take up space.
     pub fn remove_leftovers(path: &Path) {
         for number in 1..=MAX_ASIDES {
             let path = aside_path(path, number);
@@ -316,7 +315,7 @@ impl Drop for Aside {
         if !self.is_in_place {
             let _ = fs::remove_file(&self.path);
         }
-        // Either it or the journal that it has replaced is gone with this. To free a long file takes its time.
+        // This frees the file, or the journal that it has replaced. Freeing a long file takes time.
         let file = self.file.take();
         let _ = thread::Builder::new().spawn(move || drop(file));
     }
@@ -329,8 +328,8 @@ fn aside_path(path: &Path, number: u32) -> PathBuf {
     name.into()
 }
 
-/// Whether a file is what a compaction leaves when it is killed: one that says that it is partial, and that
-/// nobody uses. A journal says so for a moment at most, after it was compacted.
+/// Whether a file was left behind by a killed compaction: its header says that it is partial, and nobody uses it. The
+/// header of a journal says so only for a moment, after it was compacted.
 fn is_leftover(path: &Path) -> bool {
     if !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) {
         return false;
@@ -343,8 +342,9 @@ fn is_leftover(path: &Path) -> bool {
     is_partial && file.try_lock().is_ok() && is_at(path, &file).unwrap_or(false)
 }
 
-/// What the child does: compacts the first `bytes` bytes of a journal (all of it for `None`) from one file to
-/// another; with `bytes` only if that makes it shorter. It gives up once nobody can get at the result. Errors: as for [`compact`]; it would not be shorter.
+/// The child's work: compacts the first `bytes` bytes of a journal from one file to another, or all of it for `None`.
+/// With `bytes`, the result must be shorter. Stops once the output file has no name left. Errors: as for [`compact`];
+/// the result would not be shorter.
 pub fn compact_stream(input: &File, output: &File, bytes: Option<u64>) -> anyhow::Result<()> {
     let input = WhileWanted { input, output }.take(bytes.unwrap_or(u64::MAX));
     let compacted = compact(
@@ -362,7 +362,7 @@ pub fn compact_stream(input: &File, output: &File, bytes: Option<u64>) -> anyhow
     Ok(())
 }
 
-/// Reads a journal that was just written, before it takes the place of one that is known to be good.
+/// Reads a journal that was just written, before it replaces one that is known to be good.
 pub fn verify(mut journal: &File) -> anyhow::Result<()> {
     journal.rewind()?;
     let read = read(BufReader::with_capacity(1 << 20, journal));
@@ -370,7 +370,7 @@ pub fn verify(mut journal: &File) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads for as long as the output has a name.
+/// A reader that fails once the output file has no name.
 struct WhileWanted<'f> {
     input: &'f File,
     output: &'f File,
@@ -380,13 +380,15 @@ impl Read for WhileWanted<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let metadata = self.output.metadata()?;
         if metadata.is_file() && unix::Identity::of(&metadata).names == 0 {
-            return Err(io::Error::other("nobody waits for the result any more"));
+            return Err(io::Error::other(
+                "nobody is waiting for the result any more",
+            ));
         }
         self.input.read(bytes)
     }
 }
 
-/// Writes to a file, and syncs it often: where much is left to be synced, the syncs of other files wait, too.
+/// A writer that syncs its file often: a large amount of unsynced data would delay the syncs of other files.
 pub struct SyncOften<'f> {
     file: &'f File,
     unsynced_bytes: u64,
@@ -417,7 +419,7 @@ impl Write for SyncOften<'_> {
     }
 }
 
-/// Syncs a file; pipes have nothing to sync.
+/// Syncs a file. A pipe needs no sync.
 fn sync_if_file(file: &File) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.sync_data()

@@ -1,5 +1,5 @@
-//! A journal on a disk: one node at a time, one sync for all that is answered together, and no acknowledgement
-//! once the file is not where or what it was.
+//! A journal on a disk. One node uses it at a time. One sync covers all requests that are answered together. Nothing is
+//! acknowledged once the file was moved, replaced or changed by somebody else.
 
 use super::compact::{Compacted, compact};
 use super::compaction::{Aside, Compaction, Progress, SyncOften, verify};
@@ -14,21 +14,21 @@ use std::io::{self, BufReader, BufWriter, ErrorKind};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-/// Unless somebody says otherwise, a journal is compacted once it is longer than this, in bytes, ...
+/// By default, a journal is compacted once it is longer than this, in bytes, ...
 pub const COMPACT_FROM_BYTES: u64 = 64 << 20;
 
-/// ... and so many times as long as the state that it starts with.
+/// ... and this many times as long as the state that it starts with.
 const COMPACT_FROM_STATES: u64 = 4;
 
-/// A buffer that grew beyond this many bytes is given back.
+/// A buffer that grew beyond this many bytes is freed.
 const SPARE_BYTES: usize = 1 << 20;
 
-/// When what was written is made to survive a power loss.
+/// When written records are synced to the disk, to survive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
-    /// Before it is acknowledged; heartbeats excepted.
+    /// Before a change is acknowledged. Heartbeats are not synced.
     Batch,
-    /// When the operating system sees fit.
+    /// Whenever the operating system does it.
     Never,
 }
 
@@ -36,15 +36,15 @@ pub enum Sync {
 #[derive(Debug)]
 pub struct Journal {
     place: Place,
-    /// The folder that it is in, to be synced after a change of names.
+    /// The folder that contains it, to be synced after a rename.
     folder: Option<File>,
     sync: Sync,
-    /// The length up to which no journal is compacted, in bytes.
+    /// A journal up to this length is never compacted, in bytes.
     never_compact_to_bytes: u64,
-    /// The length beyond which this one is.
+    /// This journal is compacted beyond this length, in bytes.
     compact_from_bytes: u64,
     compaction: Option<Compaction>,
-    /// After a compaction.
+    /// The sync of the folder after a compaction.
     folder_sync: Option<JoinHandle<io::Result<()>>>,
     /// Why the last compaction failed.
     last_failure: String,
@@ -52,8 +52,8 @@ pub struct Journal {
 
 impl Journal {
     /// Opens the journal at `path` and reads it, or starts a new one. Once it is longer than
-    /// `compact_from_bytes` it is compacted. Errors: the file is in use, is not a journal, is damaged, cannot be
-    /// read. It is not touched then.
+    /// `compact_from_bytes` it is compacted. Errors: the file is in use, is not a journal, is damaged, or cannot be
+    /// read; then it is not changed.
     pub fn open(
         path: &Path,
         sync: Sync,
@@ -77,11 +77,10 @@ impl Journal {
         Ok((journal, recovery))
     }
 
-    /// Writes the records that stand in `recorder`, and goes on with the compaction of a journal that has grown
-    /// long, as far as that takes no time. Records that were not written must not be acknowledged. A kill at any
-    /// point loses nothing else. Where a compaction fails, `Ok` has a line for people; the journal goes on as it
-    /// is, and it is tried again when it is half as long again. Errors: the records cannot be written or synced,
-    /// or the file is no longer the one that is found at its path.
+    /// Writes the records in `recorder`, and takes the next step of a compaction. Records must be written before their
+    /// requests are acknowledged; a kill at any point then loses nothing that was acknowledged. When a compaction fails,
+    /// `Ok` has a line for people; the journal stays in use, and the compaction is tried again when the journal has grown
+    /// by half. Errors: the records cannot be written or synced, or the file at the journal's path is another one.
     pub fn write(&mut self, recorder: &mut Recorder) -> anyhow::Result<Option<String>> {
         if recorder.records.is_empty() && self.compaction.is_none() {
             return Ok(None);
@@ -92,7 +91,7 @@ impl Journal {
         if std::mem::take(&mut recorder.must_sync) && self.sync == Sync::Batch {
             self.place.sync().context("cannot sync the journal")?;
             self.finish_folder_sync(true)?;
-            // Whoever finds this knows that a hole in front of it is no unsynced one.
+            // For a recovery: a hole before this record is damage, since everything before it was synced.
             recorder.record_sync();
             self.append(&mut recorder.records)?;
         }
@@ -108,12 +107,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Starts a compaction, or goes on with it. Returns what to say about one that has failed, once.
+    /// Starts a compaction, or takes its next step. If one fails, returns a line for people, once per reason.
     fn compact_if_long(&mut self, checksum: Checksum) -> anyhow::Result<Option<String>> {
         let progress = match self.compaction.take() {
             Some(compaction) => compaction.go_on(&mut self.place),
             None if self.place.bytes <= self.compact_from_bytes => return Ok(None),
-            // Until the last one is over, a power loss may bring back the journal before it.
+            // Until the folder is synced, a power loss may bring back the journal before the last compaction.
             None if self.folder_sync.is_some() => return Ok(None),
             None => Compaction::start(&self.place, checksum),
         };
@@ -137,7 +136,7 @@ impl Journal {
         Ok(None)
     }
 
-    /// Has the new name of a compacted journal synced, by a thread: whoever has nothing to be synced need not wait.
+    /// Starts a thread that syncs the rename of a compacted journal. Requests that need no sync do not wait for it.
     fn start_folder_sync(&mut self) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else {
             return Ok(());
@@ -152,7 +151,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Ends that sync, if it is over or has to be. Errors: nobody knows which journal a power loss would leave.
+    /// Finishes that sync if it is done, or waits for it if it must be. Errors: the sync failed, so it is unknown which journal
+    /// a power loss would leave.
     fn finish_folder_sync(&mut self, must_wait: bool) -> anyhow::Result<()> {
         let is_over = |sync: &mut JoinHandle<_>| must_wait || sync.is_finished();
         if let Some(sync) = self.folder_sync.take_if(is_over) {
@@ -171,15 +171,15 @@ impl Journal {
     }
 }
 
-/// Makes names in a folder survive a power loss.
+/// Syncs a folder, so that its names survive a power loss.
 fn sync_folder(folder: Option<&File>) -> anyhow::Result<()> {
     folder
         .map_or(Ok(()), File::sync_all)
         .context("cannot sync the journal's folder")
 }
 
-/// Compacts the journal at `path`, which no node may use meanwhile. Errors: as for [`Journal::open`]; the
-/// compacted one cannot be written. The journal stays as it is then.
+/// Compacts the journal at `path`, which no node may be using. Errors: as for [`Journal::open`]; the compacted journal
+/// cannot be written. The journal is then unchanged.
 pub fn compact_file(path: &Path) -> anyhow::Result<Compacted> {
     let file = open_locked(path, false)?;
     let mut place = Place::of(file, path)?;

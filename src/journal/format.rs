@@ -1,4 +1,4 @@
-//! Records to lines and back: lengths, chained checksums, and what can be told from a line that is not whole.
+//! Records to lines and back: lengths, chained checksums, and what an incomplete line means.
 
 use std::io::{self, BufRead, Read as _};
 use std::{fmt, str};
@@ -6,21 +6,21 @@ use std::{fmt, str};
 /// The first line of a journal, with the version of the format.
 pub const HEADER: &str = "mapreduce-master journal 2\n";
 
-/// The first line of a compacted journal that has not taken its place yet. It is as long as [`HEADER`], which
-/// is written over it.
+/// The first line of a compacted journal that has not replaced the old one yet. It is as long as [`HEADER`], which
+/// overwrites it later.
 pub const PARTIAL_HEADER: &str = "mapreduce-master partial 2\n";
 
 /// How the first line starts in every version.
 pub const ANY_HEADER: &str = "mapreduce-master journal ";
 
-/// No record is longer, in bytes: a length beyond it is damage. A request has 64 MiB at most, and a task in a
-/// state has its chunk and its output as strings.
+/// The longest record, in bytes; a greater length is damage. A request has 64 MiB at most. The record of a task has its
+/// chunk and its output, escaped as strings.
 const MAX_RECORD_BYTES: usize = 1 << 30;
 
-/// The checksum, the length and the two spaces of the longest record there may be, in bytes.
+/// The checksum, the length and the two spaces before the longest record, in bytes.
 const MAX_PREFIX_BYTES: usize = CHECKSUM_BYTES + 12;
 
-/// The digits of a checksum.
+/// The number of digits of a checksum.
 const CHECKSUM_BYTES: usize = 16;
 
 /// The record that follows a sync.
@@ -29,17 +29,17 @@ pub const SYNCED: &[u8] = b"!synced";
 /// The smallest block of a disk, in bytes.
 const BLOCK_BYTES: u64 = 512;
 
-/// How many bytes are read at once where nobody knows how many there are.
+/// How many bytes are read at once where the number is unknown.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// A checksum of all records so far.
+/// The checksum of all records so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksum(u64);
 
 impl Checksum {
     pub const START: Self = Self(0);
 
-    /// The checksum with one record more.
+    /// The checksum after one more record.
     fn with(self, record: &[u8]) -> Self {
         let (words, rest) = record.as_chunks::<8>();
         let sum = words.iter().fold(self, |sum, word| sum.step(*word));
@@ -48,9 +48,8 @@ impl Checksum {
         sum.step(last).step((record.len() as u64).to_le_bytes())
     }
 
-    /// Takes in eight bytes. This is one-to-one in the sum and in the bytes, so that damage within one such
-    /// word is always seen; and it brings each bit down as well as up, so that damage close by, in the next
-    /// word, does not undo it.
+    /// Adds eight bytes. The result is a bijection of the sum and of the bytes, so damage within one such word is always
+    /// detected. Each bit affects lower and higher bits, so damage in the next word does not cancel it out.
     fn step(self, word: [u8; 8]) -> Self {
         let product = (self.0 ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self(product ^ product >> 32)
@@ -70,7 +69,7 @@ impl Checksum {
         digits
     }
 
-    /// The checksum of these digits; `None` where they are anything else.
+    /// The checksum with these digits; `None` if they are not hexadecimal digits.
     pub fn from_hex(digits: &[u8]) -> Option<Self> {
         let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if digits.len() != CHECKSUM_BYTES || !digits.iter().all(is_digit) {
@@ -82,7 +81,7 @@ impl Checksum {
     }
 }
 
-/// Appends a record to `lines`, as a line, and takes it into the checksum.
+/// Appends a record to `lines`, as a line, and adds it to the checksum.
 pub fn append(lines: &mut Vec<u8>, checksum: &mut Checksum, record: &[u8]) {
     *checksum = checksum.with(record);
     lines.extend_from_slice(&checksum.to_hex());
@@ -93,7 +92,7 @@ pub fn append(lines: &mut Vec<u8>, checksum: &mut Checksum, record: &[u8]) {
     lines.push(b'\n');
 }
 
-/// Appends a number in decimal digits; `write!` takes four times as long, for each heartbeat.
+/// Appends a number in decimal digits, four times as fast as `write!`. It is called for each heartbeat.
 fn push_decimal(bytes: &mut Vec<u8>, mut number: usize) {
     let start = bytes.len();
     loop {
@@ -111,10 +110,10 @@ fn push_decimal(bytes: &mut Vec<u8>, mut number: usize) {
 pub enum Damage {
     NotAJournal,
     UnknownVersion,
-    /// A line is not what was written. The header is line 1.
+    /// A line differs from what was written. The header is line 1.
     Line {
         number: u64,
-        /// Where the line starts, in bytes.
+        /// The offset of the line in the file, in bytes.
         offset: u64,
         problem: String,
     },
@@ -148,7 +147,7 @@ impl From<io::Error> for Damage {
 pub enum Start {
     Journal,
     Partial,
-    /// The file ends within its header: it has so many bytes, and is a new journal.
+    /// The file ends within its header, after this many bytes: it is a new journal.
     New(u64),
 }
 
@@ -157,9 +156,9 @@ pub enum Next<'a> {
     Record(&'a [u8]),
     /// The end of the file.
     End,
-    /// A record without its end; the file has so many bytes of it, and nothing behind.
+    /// An incomplete record of this many bytes, at the end of the file.
     Torn(u64),
-    /// A hole of zero bytes, with nothing behind it that was synced; to the end of the file it is so many bytes.
+    /// A hole of zero bytes, followed by nothing that was synced. This many bytes remain to the end of the file.
     Hole(u64),
 }
 
@@ -169,9 +168,9 @@ pub struct Lines<R> {
     pub checksum: Checksum,
     /// The number of the next line.
     pub number: u64,
-    /// Where it starts, in bytes.
+    /// Its offset in the file, in bytes.
     pub offset: u64,
-    /// What was read of the line.
+    /// The part of the line that was read.
     line: Vec<u8>,
 }
 
@@ -226,7 +225,7 @@ impl<R: BufRead> Lines<R> {
         Ok(Next::Record(&self.line[start..start + length]))
     }
 
-    /// Says that the line that was read last is damaged.
+    /// The error for the line that was read last.
     pub fn damage(&self, problem: impl Into<String>) -> Damage {
         Damage::Line {
             number: self.number,
@@ -235,8 +234,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads the checksum and the length; returns where the record starts and how long it is, or `None` where
-    /// there is no such thing.
+    /// Reads the checksum and the length. Returns where the record starts and how long it is, or `None` if they are
+    /// invalid.
     fn read_prefix(&mut self) -> io::Result<Option<(usize, usize)>> {
         let mut prefix = self.journal.by_ref().take(MAX_PREFIX_BYTES as u64);
         prefix.read_until(b' ', &mut self.line)?;
@@ -247,8 +246,8 @@ impl<R: BufRead> Lines<R> {
         Ok(read_length(&self.line[CHECKSUM_BYTES + 1..]).map(|length| (self.line.len(), length)))
     }
 
-    /// Reads so many bytes more, or all that there are, and returns how many. Memory grows with what is there,
-    /// whatever a length says.
+    /// Reads `count` more bytes, or as many as there are, and returns how many. Memory grows with what the file has, not
+    /// with what a length says.
     fn read_more(&mut self, count: usize) -> io::Result<usize> {
         let start = self.line.len();
         let mut end = start;
@@ -266,8 +265,8 @@ impl<R: BufRead> Lines<R> {
         Ok(end - start)
     }
 
-    /// What a line is that is no whole record. A kill leaves the beginning of a line; a power loss may leave
-    /// zeros in the place of whatever was not synced. Everything else is damage.
+    /// What an invalid line means. A kill leaves the beginning of a line. A power loss may leave zeros in place of data that
+    /// was not synced. Anything else is damage.
     fn explain(&mut self) -> Result<Next<'_>, Damage> {
         if self.line.is_empty() {
             return Ok(Next::End);
@@ -296,15 +295,15 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// How long a hole has to be that starts at that byte of the line, unless the file ends first; `None` where
-    /// none can start. Disks and file systems lose whole blocks, or what was appended to a block.
+    /// The length of a hole that starts at this byte of the line, unless the file ends first; `None` if no hole can start
+    /// there. Disks and file systems lose whole blocks, or what was appended to a block.
     fn hole_bytes(&self, at: usize) -> Option<u64> {
         let start = self.offset + at as u64;
         (at == 0 || start.is_multiple_of(BLOCK_BYTES)).then(|| BLOCK_BYTES - start % BLOCK_BYTES)
     }
 }
 
-/// The length of a record, from its digits with a space behind them.
+/// The length of a record, from its digits and the space after them.
 fn read_length(digits: &[u8]) -> Option<usize> {
     let digits = digits.strip_suffix(b" ")?;
     if !digits.iter().all(u8::is_ascii_digit) || digits.starts_with(b"0") {
@@ -314,7 +313,7 @@ fn read_length(digits: &[u8]) -> Option<usize> {
     (length <= MAX_RECORD_BYTES).then_some(length)
 }
 
-/// Whether these bytes, which are no whole line, can be how one begins.
+/// Whether these bytes can be the beginning of a line.
 fn is_beginning_of_line(bytes: &[u8]) -> bool {
     let (checksum, rest) = bytes.split_at(bytes.len().min(CHECKSUM_BYTES));
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -331,15 +330,15 @@ fn is_beginning_of_line(bytes: &[u8]) -> bool {
     }
 }
 
-/// Reads to the end. Returns how many bytes that was, and whether there is a line that says that what stands
-/// before it was synced. No other line ends as that one does.
+/// Reads to the end. Returns the number of bytes, and whether there is a line `!synced` among them. No other line ends
+/// like that one.
 fn search_synced(mut rest: impl io::Read) -> io::Result<(u64, bool)> {
     const END: &[u8] = b" 7 !synced\n";
     const LINE_BYTES: usize = CHECKSUM_BYTES + END.len();
     let zeros = vec![0; PIECE_BYTES];
     let mut piece = vec![0; PIECE_BYTES];
     let mut bytes = 0;
-    // How much of the piece before stands at the start of this one.
+    // How much of the previous piece is kept at the start of this one.
     let mut kept = 0;
     loop {
         let count = match rest.read(&mut piece[kept..]) {
@@ -350,7 +349,7 @@ fn search_synced(mut rest: impl io::Read) -> io::Result<(u64, bool)> {
         };
         bytes += count as u64;
         let read = &piece[..kept + count];
-        // Comparing is much faster than searching, and a hole may be long.
+        // A comparison is much faster than a search, and a hole may be long.
         if *read == zeros[..read.len()] {
             kept = 0;
             continue;

@@ -1,4 +1,4 @@
-//! Where a journal is: a file that one process alone writes to, and that has to stay where and what it is.
+//! The file of a journal: only one process writes to it, and it must not be moved, replaced or changed by another.
 
 use super::recovery::{Recovery, recover};
 use super::{HEADER, unix};
@@ -9,30 +9,30 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-/// An operating system writes about 2 GiB at once, at most.
+/// Operating systems write at most about 2 GiB at once.
 const MAX_WRITE_BYTES: usize = 1 << 30;
 
-/// How often a lock is tried again that another process has, and after which pause.
+/// How often to try again when another process has the lock, and how long to wait before each try.
 const LOCK_ATTEMPTS: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// A file that only this process writes to, and where it has to be.
+/// A file that only this process writes to, and its path.
 #[derive(Debug)]
 pub(super) struct Place {
     /// Open for reading and appending.
     pub file: File,
-    /// Behind links.
+    /// With symbolic links resolved.
     pub path: PathBuf,
     /// Length in bytes.
     pub bytes: u64,
-    /// How much of it is known to be synced, in bytes.
+    /// How much of the file is known to be synced, in bytes.
     pub synced_bytes: u64,
     pub identity: unix::Identity,
 }
 
 impl Place {
-    /// Opens the file for one process alone, creates it if it is missing, and reads it. What a kill or a power
-    /// loss has left at its end is cut off.
+    /// Opens the file exclusively, creates it if it is missing, and reads it. Removes the incomplete end that a kill or a
+    /// power loss has left.
     pub fn open(path: &Path) -> anyhow::Result<(Self, Recovery)> {
         let file = open_locked(path, true)?;
         let recovery = recover(BufReader::with_capacity(1 << 20, &file))?;
@@ -55,7 +55,8 @@ impl Place {
         })
     }
 
-    /// Errors: the file was deleted, moved, replaced, cut, written to by somebody else, or has a name more.
+    /// Checks that the file is unchanged. Errors: somebody else has deleted, moved, replaced, truncated or written to it, or
+    /// has given it a second name.
     pub fn check(&mut self) -> anyhow::Result<()> {
         let found = match fs::metadata(&self.path) {
             Ok(found) => found,
@@ -76,7 +77,7 @@ impl Place {
         self.identity = there;
         ensure!(
             found.len() >= self.bytes,
-            "the journal was cut to {} bytes by somebody else",
+            "somebody else has truncated the journal to {} bytes",
             found.len()
         );
         ensure!(
@@ -95,8 +96,7 @@ impl Place {
         Ok(())
     }
 
-    /// Writes the header of a journal over that of a compacted one that has taken its place. When this fails it
-    /// is done by the next node.
+    /// Overwrites the header of a compacted journal that has replaced the old one. If this fails, the next node does it.
     pub fn mark_as_taken(&self) {
         if let Ok(file) = OpenOptions::new().write(true).open(&self.path)
             && let Ok(metadata) = file.metadata()
@@ -107,8 +107,8 @@ impl Place {
     }
 }
 
-/// Like `write_all`, but takes a write that was cut short for what it is: a disk or a limit is full. To try
-/// the rest would kill the node where the limit is on the file's size.
+/// Like `write_all`, but a partial write is an error: the disk is full, or a limit is reached. Writing the rest would kill
+/// the node if the limit is on the file's size.
 pub(super) fn write_whole(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     for piece in bytes.chunks(MAX_WRITE_BYTES) {
         let count = loop {
@@ -134,10 +134,10 @@ pub(super) fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
             .open(path)?;
         ensure!(file.metadata()?.is_file(), "it is not a regular file");
         match file.try_lock() {
-            // The node that had it may have put a compacted one in its place since it was opened here.
+            // The node that had the lock may have replaced the file by a compacted one since it was opened here.
             Ok(()) if is_at(path, &file)? => return Ok(file),
             Ok(()) => {}
-            // A node that is killed while it starts a process leaves the lock to that for a moment.
+            // A node that is killed while it starts a child passes the lock to the child for a moment.
             Err(TryLockError::WouldBlock) if attempts < LOCK_ATTEMPTS => {
                 attempts += 1;
                 thread::sleep(LOCK_PAUSE);
@@ -148,7 +148,7 @@ pub(super) fn open_locked(path: &Path, create: bool) -> anyhow::Result<File> {
     }
 }
 
-/// Whether that file is found at that path.
+/// Whether the file at that path is this one.
 pub(super) fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     let (there, here) = (fs::metadata(path)?, file.metadata()?);
     Ok(unix::Identity::of(&there).file == unix::Identity::of(&here).file)

@@ -1,22 +1,22 @@
-//! Makes the records of what a node does.
+//! Makes the records of a node's requests.
 
 use super::format::{Checksum, HEADER, SYNCED, append};
 use crate::service::Service;
 use crate::wire::{self, Effect};
 use std::io::{self, Write};
 
-/// So many ids are set aside at once.
+/// How many ids are set aside at once.
 const MSG_IDS_AT_ONCE: u64 = 1 << 16;
 
-/// Makes the records of what a node does, ahead of its replies.
+/// Makes the records of a node's requests, which are written before the replies.
 #[derive(Debug)]
 pub struct Recorder {
     pub(super) checksum: Checksum,
-    /// From here on ids are not set aside yet.
+    /// The first `msg_id` that is not set aside.
     pub(super) msg_ids_end: u64,
-    /// The records that have not been taken yet, a line each.
+    /// The records that are not written yet, one line each.
     pub records: Vec<u8>,
-    /// Whether one of these has to survive a power loss.
+    /// Whether one of these has to be synced before it is acknowledged.
     pub must_sync: bool,
 }
 
@@ -57,7 +57,7 @@ impl Recorder {
         }
     }
 
-    /// Records that everything before is on the disk.
+    /// Records that everything before it was synced.
     pub fn record_sync(&mut self) {
         self.append(SYNCED);
     }
@@ -73,7 +73,7 @@ impl Recorder {
     }
 }
 
-/// Writes a journal that starts with the state of `service`, and with which `recorder` can go on.
+/// Writes a journal that starts with the state of `service`, and that `recorder` can continue.
 pub(super) fn write_state(
     header: &str,
     service: &Service,
@@ -103,7 +103,7 @@ pub(super) fn write_state(
     output.flush()
 }
 
-/// The last record of a state, behind which the chain of checksums goes on as in the journal that it was made of.
+/// The last record of a state. The chain of checksums continues after it as in the journal that the state was made of.
 pub(super) fn end_of_state(checksum: Checksum) -> Vec<u8> {
     [b"!state end ", &checksum.to_hex()[..]].concat()
 }

@@ -1,4 +1,4 @@
-//! From a journal to the state that it leads to.
+//! Recovery: from a journal to the state that it leads to.
 
 use super::format::{Checksum, Damage, Lines, Next, Start};
 use super::recorder::Recorder;
@@ -7,33 +7,33 @@ use crate::wire::{self, Effect, Message};
 use std::io::{self, BufRead};
 use std::{fmt, str};
 
-/// What was read of a journal.
+/// A journal that was read.
 #[derive(Debug)]
 pub struct Recovery {
     /// The state that the records lead to.
     pub service: Service,
-    /// Goes on behind them.
+    /// Continues the journal after the last record.
     pub recorder: Recorder,
-    /// How many requests there are in it, those before the last compaction not counted.
+    /// The number of requests since the last compaction.
     pub requests: u64,
     /// Length of the journal up to the end of the last whole record, in bytes; 0 for a new one.
     pub bytes: u64,
     /// Length of the state that it starts with, in bytes; 0 without one.
     pub state_bytes: u64,
-    /// What stands behind the last whole record.
+    /// What follows the last whole record, and is dropped.
     pub dropped: Option<Dropped>,
-    /// Whether the header still says that the journal is about to take its place.
+    /// Whether the header still says that the journal is partial.
     pub is_partial: bool,
 }
 
-/// The end of a journal that was never acknowledged, or never synced.
+/// The end of a journal, which was never acknowledged or never synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dropped {
     /// Where it starts, in bytes.
     pub offset: u64,
     /// Length in bytes.
     pub bytes: u64,
-    /// Whether a power loss has left zeros in it. Otherwise it is the beginning of one record.
+    /// Whether a power loss has left zeros in it. If not, it is the beginning of one record.
     pub has_hole: bool,
 }
 
@@ -56,8 +56,8 @@ impl Recovery {
     }
 }
 
-/// Reads a journal, from which a node is to go on. An empty one is a new one. What a kill or a power loss
-/// leaves at its end is left out; any other damage is an error.
+/// Reads a journal for a node that continues it. An empty file is a new journal. An incomplete end, left by a kill or a
+/// power loss, is dropped. Any other damage is an error.
 pub fn recover(journal: impl BufRead) -> Result<Recovery, Damage> {
     let mut recovery = read(journal)?;
     if !recovery.is_new() {
@@ -102,9 +102,9 @@ pub fn replay(journal: impl BufRead, mut output: impl io::Write) -> Result<Recov
 /// What a journal records.
 #[derive(Debug)]
 pub enum Step<'m, 'a> {
-    /// A request that has changed something, and is to be applied again.
+    /// A request that changed something, to be applied again.
     Request(&'m Message<'a>),
-    /// A node recovered from the journal; the service knows already.
+    /// A node recovered from the journal. The service has already processed it.
     Recovery,
 }
 
@@ -187,10 +187,10 @@ pub fn read_with(
     Ok(recovery)
 }
 
-/// What the records read so far lead to.
+/// The state after the records read so far.
 struct Reader<T> {
     service: Service,
-    /// While a state is being read.
+    /// `Some` while a state is being read.
     loading: Option<Loader>,
     msg_ids_end: u64,
     requests: u64,
@@ -198,7 +198,7 @@ struct Reader<T> {
 }
 
 impl<T: FnMut(&mut Service, Step<'_, '_>) -> Effect> Reader<T> {
-    /// Reads a record. After the last one of a state, returns the checksum from which the chain goes on.
+    /// Reads a record. After the last one of a state, returns the checksum from which the chain continues.
     fn read(&mut self, record: &[u8], number: u64) -> Result<Option<Checksum>, String> {
         if record.starts_with(b"{") {
             if self.loading.is_some() {

@@ -1,4 +1,4 @@
-//! What Unix tells about files. On other systems nothing of it can happen to a file that is open.
+//! What only Unix knows about files. On other systems, an open file cannot be replaced or given another name.
 
 #[cfg(unix)]
 pub use on_unix::*;
@@ -13,12 +13,12 @@ mod on_unix {
     use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
     use std::path::Path;
 
-    /// Which file it is.
+    /// The identity of a file.
     #[derive(Debug)]
     pub struct Identity {
-        /// Its device and its number there.
+        /// Its device and inode number.
         pub file: (u64, u64),
-        /// How many names it has.
+        /// The number of its names (hard links).
         pub names: u64,
     }
 
@@ -31,17 +31,17 @@ mod on_unix {
         }
     }
 
-    /// The folder of a file, to be synced.
+    /// Opens the folder of a file, to sync it.
     pub fn open_folder(path: &Path) -> io::Result<Option<File>> {
         File::open(path.parent().unwrap_or(Path::new("/"))).map(Some)
     }
 
-    /// Opens a file that only its owner may read.
+    /// Options for creating a file that only its owner may read.
     pub fn make_private(options: &mut OpenOptions) {
         options.mode(0o600);
     }
 
-    /// Gives a file the owner, the group and the mode of another one.
+    /// Copies the owner, the group and the mode of a file to another one.
     pub fn copy_owner(from: &File, to: &File) -> io::Result<()> {
         let (from, is) = (from.metadata()?, to.metadata()?);
         if (from.uid(), from.gid()) != (is.uid(), is.gid()) {
@@ -50,7 +50,7 @@ mod on_unix {
         to.set_permissions(from.permissions())
     }
 
-    /// Reads a file from `offset` on, whoever else reads it.
+    /// Reads a file from `offset` on, without moving its cursor.
     pub fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
     }

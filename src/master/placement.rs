@@ -117,7 +117,7 @@ impl Master {
     }
 
     /// Ends all exclusions from every job that excludes the asking worker and more than two thirds of all workers that
-    /// ask: so many exclusions mean that the workers are not to blame. Happens at most once per `avoid_ms` and job.
+    /// ask: then the workers are not to blame. Happens at most once per `avoid_ms` and job.
     pub(super) fn end_mass_exclusions(&mut self, worker: &str) {
         let Some(holdings) = self.workers().holdings(worker) else {
             return;
@@ -130,7 +130,7 @@ impl Master {
             .filter(|key| {
                 let job = self.jobs().get(*key);
                 let asking = self.workers().asking();
-                // Suspects are counted one by one only where so many could be excluded.
+                // Counting the excluded suspects takes time, so it happens only if there are enough suspects.
                 let fewest_candidates = asking.saturating_sub(job.suspects.len());
                 3 * fewest_candidates < asking
                     && !is_within(job.options.avoid_ms, job.amnesty_at, now)

@@ -10,7 +10,7 @@ use crate::master::{AttemptEnd, Event, Kind, LossCause, TaskState};
 use crate::wire::TaskCounts;
 use std::collections::HashMap;
 
-/// Takes in what happens, request by request, and tells the story in the end.
+/// Collects the events of each request, and makes the story of them in the end.
 #[derive(Debug)]
 pub struct Collector {
     story: Story,
@@ -309,7 +309,7 @@ impl Collector {
         }
     }
 
-    /// The job with that id, which is known from now on if it was not. A job that had ended goes on.
+    /// The job with that id, which is added if it is new.
     fn job(&mut self, id: &str, now: i64) -> usize {
         if let Some(job) = self.jobs.get(id) {
             return *job;

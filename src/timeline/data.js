@@ -1,4 +1,4 @@
-// The story, as the master's events told it, and the words for it. All times are ms since `story.origin`.
+// The story that the page carries, and the words for it. All times are ms since `story.origin`.
 const story = JSON.parse(document.getElementById('story').textContent);
 const attempts = story.attempts;
 const attemptCount = attempts.task.length;

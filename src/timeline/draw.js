@@ -73,7 +73,7 @@ function drawBar(context, x, y, width, height, look) {
   const hue = look.reduce ? 'reduce' : 'map';
   const [fill, over, outline, dashes] = LOOKS[look.end](hue);
   const isFine = width >= 5 && height >= 6;
-  // Too small for an outline: the one colour that tells most.
+  // Too small for an outline: the one color that says most.
   context.fillStyle = color[isFine ? fill : look.end === SUPERSEDED || look.end === RUNNING ? `${hue}-pale` : look.outputLost ? 'bad' : outline];
   context.fillRect(x, y, width, height);
   if (isFine) {

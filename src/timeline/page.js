@@ -71,7 +71,7 @@ function writeNumbers() {
       story.jobs.length === 1 && story.jobs[0].ended !== null ? `at ${moment(story.jobs[0].ended)}` : ''),
     card('Attempts', `${grouped(count.started)} started`, `${grouped(count.completed)} accepted, ${grouped(count.failed)} failed or timed out, ${grouped(count.lost)} lost`,
       `${plural(numbers.duplicates_dropped, 'late result')} dropped`),
-    card('Time lost to failures', workTime(lost.total), reasons || 'nothing ran in vain', lost.total && lost.ran ? `${trimmed(100 * lost.total / lost.ran, 1)}% of all work` : ''),
+    card('Time lost to failures', workTime(lost.total), reasons || 'no work was lost', lost.total && lost.ran ? `${trimmed(100 * lost.total / lost.ran, 1)}% of all work` : ''),
     card('Backups cost', workTime(backups.cost), `${plural(count.speculative, 'backup')} handed out, ${grouped(backups.won)} won`, lost.ran && backups.cost ? `${trimmed(100 * backups.cost / lost.ran, 1)}% of all work` : ''),
     card('Backups saved', backups.won === 0 ? 'nothing' : backups.known ? workTime(backups.saved) : 'not known',
       backups.known ? `over ${plural(backups.known, 'task')}, at most ${duration(backups.most)} for one` : '', backups.unknown ? `not known for ${plural(backups.unknown, 'task')}` : ''),
@@ -275,7 +275,7 @@ function setLaneHeight(height) {
   resize();
 }
 
-/** Rows as high as fit on a screen, within what can be read and what can be told apart. */
+/** Rows as high as fit on a screen, between the smallest and the largest height that can be read. */
 function fitRows() {
   const each = Math.max(260, innerHeight - 200) / Math.max(1, rows.length), lanes = laneCount / Math.max(1, rows.length);
   view.laneHeight = Math.min(22, Math.max(4, Math.floor((each - (each > 20 ? 9 : 2)) / lanes)));

@@ -20,7 +20,7 @@ const SCRIPT: &str = concat!(
 const MAX_ID_CHARS: usize = 200;
 const MAX_ERROR_CHARS: usize = 2000;
 
-/// So many times at which workers were heard from are drawn one by one.
+/// Up to this many times at which workers were heard from are drawn one by one.
 const MAX_HEARD: usize = 400_000;
 
 /// Writes the page. Errors: `output` fails.
@@ -32,7 +32,7 @@ pub fn write_page(story: &Story, mut output: impl Write) -> io::Result<()> {
         base64_digest(SCRIPT),
         base64_digest(STYLE)
     );
-    // No text in it can end the element that it stands in.
+    // No text in it can end the `script` element that contains it.
     let data = data(story).to_string().replace('<', "\\u003c");
     let mut rest = HTML;
     while let Some((before, after)) = rest.split_once("{{") {

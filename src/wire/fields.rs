@@ -313,7 +313,7 @@ impl<'a> Message<'a> {
         is_error || self.fields.is_given(Field::InReplyTo)
     }
 
-    /// What the reply refers to. Errors: 12 when it is no 64-bit integer.
+    /// What the reply refers to. Errors: 12 if it is not a 64-bit integer.
     pub fn msg_id(&self) -> Result<Option<i64>, Error> {
         self.fields.if_given(Field::MsgId, Fields::integer)
     }
@@ -359,7 +359,7 @@ pub(super) fn read_message<'a, D: Deserializer<'a>>(
 }
 
 /// Reads a message whose fields are not of their kinds, are strings with escapes, or have keys that are not text; or
-/// whose body is not an object. All of these are owed an answer.
+/// whose body is not an object. Each of these still gets a reply.
 fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
     *message = Message::EMPTY;
     let outer = read_fields(text).ok_or(NotAnObject)?;
@@ -399,7 +399,7 @@ pub struct NotAnObject;
 enum Depth {
     /// The whole message: an envelope, or a bare body.
     Top,
-    /// The body of an envelope, which is no envelope itself.
+    /// The body of an envelope, which is never an envelope itself.
     Body,
 }
 

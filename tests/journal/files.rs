@@ -64,7 +64,7 @@ fn a_journal_that_is_cut_is_noticed() {
             let file = file.expect("it is there");
             file.set_len(bytes).expect("it is ours");
         };
-        assert_noticed("cut", cut, "the journal was cut to ");
+        assert_noticed("cut", cut, "somebody else has truncated the journal to ");
     }
 }
 

@@ -48,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def connect(options: argparse.Namespace, user: str) -> Connection:
-    """Connects, and goes on connecting for ever where a server is gone. Raises SystemExit where it is turned away."""
+    """Connects, and reconnects forever when a server is gone. Raises SystemExit if the servers refuse the user."""
     login: dict[str, Any] = {}
     if options.password_file:
         login = {"user": user, "password": Path(options.password_file).read_text().strip()}

@@ -160,7 +160,8 @@ def output_names(outputs: list) -> Iterator[str]:
 def print_results(files: list[Path], to: BinaryIO) -> None:
     """Writes all results, sorted by key: a line `key<TAB>value` each.
 
-    A string stands as it is, but for tabs and line ends (`\\t`, `\\n`, `\\r`), and anything else as JSON. Raises Unusable.
+    A string is written as it is, with tabs and line ends escaped (`\\t`, `\\n`, `\\r`); anything else as JSON. Raises
+    Unusable.
     """
     sections = [Section(str(file), 0, file.stat().st_size) for file in files]
     records = data.merge(sections, files[0].parent if files else Path())

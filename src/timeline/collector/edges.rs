@@ -1,4 +1,4 @@
-//! Where a story begins and ends: what the master itself says of its state there.
+//! The beginning and the end of a story, from what the master says about its state.
 
 use super::Collector;
 use crate::master::{Kind, Master};
@@ -6,8 +6,7 @@ use crate::timeline::story::{JobEnd, Numbers, Story};
 use crate::wire::{Reply, Request};
 
 impl Collector {
-    /// Goes on from a state that the story does not tell of: that of a compacted journal. Returns whether anything
-    /// was there.
+    /// Starts the story from the state of a compacted journal. Returns whether that state is not empty.
     pub fn resume(&mut self, master: &mut Master) -> bool {
         let mut running = Vec::new();
         if let Ok(Reply::WorkerList { workers }) = master.handle(Request::ListWorkers) {

@@ -207,7 +207,7 @@ impl Loader {
             }));
             ensure(
                 task.winner().is_some(),
-                "a result is of an attempt that there was not",
+                "a result belongs to an attempt that does not exist",
             )?;
         }
         ensure(
@@ -445,7 +445,7 @@ impl Master {
     }
 }
 
-/// Opaque JSON from its text. A reply is one line, and so is all that stands in it.
+/// Opaque JSON from its text, which must be on one line, since a reply is.
 fn json(text: &str) -> Result<Box<RawValue>, Corrupt> {
     ensure(!text.contains(['\n', '\r']), "a text is not on one line")?;
     RawValue::from_string(text.to_owned()).map_err(|_| Corrupt("a text is not JSON"))
