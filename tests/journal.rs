@@ -1,7 +1,7 @@
-//! A node that is killed, and started again on its journal, goes on where it was; and one whose journal is damaged says
-//! so and touches nothing.
+//! The journal: a node that is killed and restarted continues where it was; a node whose journal is damaged says so and
+//! changes nothing.
 
-// Links, permissions, limits and the shell are those of Unix.
+// Links, permissions, limits and the shell are Unix's.
 #![cfg(unix)]
 
 #[path = "journal/by_hand.rs"]

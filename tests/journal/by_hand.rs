@@ -1,4 +1,4 @@
-//! What people can do with a journal: compact it, copy it, replay it, read it. In use or at rest, compacted or not.
+//! What people can do with a journal: compact, copy, replay and read it, in use or at rest, compacted or not.
 
 use crate::node::{BINARY, Folder, Node, shell};
 use crate::traces::{QUESTIONS, TRACES};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What a node answers that was told the traces and started again.
+/// The replies of a node that received the traces and was restarted.
 fn answers(path: &Path) -> Vec<String> {
     let mut node = Node::start(path);
     let answers = node.ask_all(&QUESTIONS);
@@ -15,7 +15,7 @@ fn answers(path: &Path) -> Vec<String> {
     answers
 }
 
-/// A journal of the traces, with many heartbeats in front, so that a state is shorter.
+/// A journal of the traces, after many heartbeats, so that its state is shorter.
 fn write_journal(path: &Path) {
     let mut node = Node::start(path);
     for _ in 0..200 {
@@ -26,7 +26,7 @@ fn write_journal(path: &Path) {
 }
 
 #[test]
-fn a_journal_at_rest_is_compacted_in_its_place() {
+fn journal_at_rest_is_compacted_in_place() {
     let folder = Folder::new("by-hand-compact");
     let (path, copy) = (folder.file("journal"), folder.file("copy"));
     write_journal(&path);
@@ -41,7 +41,7 @@ fn a_journal_at_rest_is_compacted_in_its_place() {
         format!("compacted from {before} to {after} bytes\n")
     );
     assert!(after < before / 2);
-    // Once more changes nothing.
+    // A second time changes nothing.
     let output = shell(r#""$NODE" compact "$FILE""#, &path);
     assert!(output.status.success(), "{output:?}");
     assert!(output.stdout.starts_with(b"left as it is: "), "{output:?}");
@@ -56,7 +56,7 @@ fn a_journal_at_rest_is_compacted_in_its_place() {
 }
 
 #[test]
-fn what_cannot_be_compacted_stays_as_it_is() {
+fn file_that_cannot_be_compacted_is_unchanged() {
     let folder = Folder::new("by-hand-refused");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -88,7 +88,7 @@ fn what_cannot_be_compacted_stays_as_it_is() {
 }
 
 #[test]
-fn a_journal_in_use_can_be_copied() {
+fn journal_in_use_can_be_copied() {
     let folder = Folder::new("by-hand-copy");
     let (path, copy) = (folder.file("journal"), folder.file("copy"));
     let mut node = Node::start(&path);
@@ -105,7 +105,7 @@ fn a_journal_in_use_can_be_copied() {
 }
 
 #[test]
-fn a_journal_is_replayed_from_the_state_that_it_starts_with() {
+fn journal_is_replayed_from_its_state() {
     const REPLAY: &str = r#""$NODE" replay "$FILE""#;
     let folder = Folder::new("by-hand-replay");
     let path = folder.file("journal");
@@ -117,13 +117,13 @@ fn a_journal_is_replayed_from_the_state_that_it_starts_with() {
         "{output:?}"
     );
     let mut node = Node::start(&path);
-    // Those of the questions that change something.
+    // The queries that change something.
     let replies = node.ask_all(&QUESTIONS[13..17]);
     let output = shell(REPLAY, &path);
     assert_eq!(String::from_utf8_lossy(&output.stdout), replies.concat());
     assert_eq!(output.stderr, b"");
     node.kill();
-    // A reader that goes away is no error.
+    // A reader that goes away is not an error.
     let output = shell(r#""$NODE" replay "$FILE" | head -c 1"#, &path);
     assert_eq!(output.stderr, b"");
     let output = shell(
@@ -134,9 +134,9 @@ fn a_journal_is_replayed_from_the_state_that_it_starts_with() {
     assert!(log.starts_with("journal: dropped a torn record, "), "{log}");
 }
 
-/// The recipes of the journal's page.
+/// The recipes in the journal's README.
 #[test]
-fn a_journal_is_read_with_cut_and_its_requests_with_sed() {
+fn journal_is_read_with_cut_and_its_requests_with_sed() {
     let page = include_str!("../../src/journal/README.md");
     let recipes: Vec<&str> = page
         .lines()
@@ -174,7 +174,7 @@ fn a_journal_is_read_with_cut_and_its_requests_with_sed() {
 }
 
 #[test]
-fn options_that_make_no_sense_are_refused() {
+fn meaningless_options_are_refused() {
     let folder = Folder::new("by-hand-options");
     let path = folder.file("journal");
     for (arguments, why) in [

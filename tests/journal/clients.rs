@@ -1,5 +1,5 @@
-//! The simplest clients that survive a master which is killed: each has one request at a time, and sends it
-//! again until it is answered.
+//! The simplest clients that survive the kill of a master: each has one request at a time, and resends it until it is
+//! answered.
 
 use crate::random::Random;
 use serde_json::{Value, json};
@@ -28,13 +28,13 @@ pub trait Client {
     /// The request that is waiting for its reply.
     fn asked(&self) -> &Value;
 
-    /// Takes in the reply to it, and asks the next.
+    /// Takes the reply to it, and makes the next request.
     fn hear(&mut self, reply: &Value);
 
     fn is_done(&self) -> bool;
 }
 
-/// What all clients together have seen.
+/// What all clients have seen.
 #[derive(Default)]
 pub struct Work {
     /// No more jobs are submitted.
@@ -43,7 +43,7 @@ pub struct Work {
     is_done: bool,
     /// Of all jobs that were submitted.
     pub tasks: u64,
-    /// Those that were given out, and those that were reported as failed.
+    /// Attempts that were handed out, and those that were reported as failed.
     pub attempts: HashSet<(String, u64)>,
     pub failures: HashSet<(String, u64)>,
     /// Reports that were acknowledged.
@@ -148,7 +148,7 @@ impl Client for Worker {
                 self.work.borrow_mut().reported.insert(attempt);
                 request
             }
-            // The report was done, its reply lost in a kill, the job's end seen and the job removed meanwhile.
+            // The report was processed, its reply was lost in a kill, and the job has ended and was removed since.
             Some("error") if reply["code"] == 20 && self.attempt.is_some() => request,
             _ => panic!("to {}: {reply}", self.asked),
         };
@@ -181,13 +181,13 @@ fn count_words(task: &Value) -> Value {
     json!(sums)
 }
 
-/// Every second job is removed once its result was right.
+/// Every second job is removed after its result was checked.
 fn is_kept(job: u64) -> bool {
     job % 2 == 1
 }
 
-/// Submits one job after the other, sees that each result is right, and removes every second job. It never stops asking
-/// for those it has kept.
+/// Submits one job after the other, checks each result, and removes every second job. It keeps asking for the jobs that
+/// are left.
 pub struct Submitter {
     mouth: Mouth,
     asked: Value,
@@ -267,7 +267,7 @@ impl Submitter {
                     return Self::ask_for(last);
                 }
                 if reply["code"] == 20 && !is_kept(last) {
-                    // It is removed, and that was the end of it.
+                    // It is removed.
                     return self.go_on();
                 }
                 match reply["state"].as_str() {

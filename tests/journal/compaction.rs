@@ -1,5 +1,5 @@
-//! A journal that has grown long is compacted by a child process: nothing is lost by it, at whatever moment the
-//! node or the child is killed, and what was removed is gone.
+//! A long journal is compacted by a child process. Nothing is lost, whenever the node or the child is killed, and removed
+//! jobs and workers are gone.
 
 use crate::node::{BINARY, Folder, Node, assert_in_use, refusal, shell_command};
 use crate::random::Random;
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
 
-/// What has not happened after so long never will.
+/// How long to wait for something to happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The length beyond which the nodes here compact a journal, in bytes.
+/// The nodes here compact a journal beyond this length, in bytes.
 const LIMIT: usize = 4 * MIB;
 
 fn start(path: &Path) -> Node {
@@ -37,7 +37,7 @@ fn command() -> Command {
     command
 }
 
-/// A job of one map whose chunk is that long.
+/// A job of one map with a chunk of this length.
 fn submit(job: &str, chunk_bytes: usize) -> String {
     let chunk = "x".repeat(chunk_bytes);
     format!(
@@ -45,7 +45,7 @@ fn submit(job: &str, chunk_bytes: usize) -> String {
     )
 }
 
-/// A message that is kept as it came, all of it, but leaves the state as it is once `w3` is known.
+/// A message that is written in full, but does not change the state once `w3` is known.
 fn long_heartbeat(bytes: usize) -> String {
     let ignored = "x".repeat(bytes);
     format!(
@@ -53,7 +53,7 @@ fn long_heartbeat(bytes: usize) -> String {
     )
 }
 
-/// Has a journal grow to a little less than the length beyond which it is compacted.
+/// Fills a journal to a little less than the length beyond which it is compacted.
 fn fill(node: &mut Node, path: &Path) {
     node.expect(&long_heartbeat(0), "heartbeat_ok");
     while length(path) < LIMIT - LIMIT / 16 {
@@ -62,18 +62,18 @@ fn fill(node: &mut Node, path: &Path) {
     assert!(length(path) < LIMIT);
 }
 
-/// Has a journal that was filled grow a little more, which starts a compaction.
+/// Makes a filled journal grow a little more, which starts a compaction.
 fn start_compaction(node: &mut Node) {
     node.expect(&long_heartbeat(LIMIT / 12), "heartbeat_ok");
 }
 
-/// Has a journal that was filled be compacted. The node goes on with a compaction when it is told something.
+/// Compacts a filled journal. A node takes the next step of a compaction when it receives a message.
 fn compact(node: &mut Node, path: &Path) {
     start_compaction(node);
     go_on_until(node, || starts_with_state(path) && length(path) < LIMIT);
 }
 
-/// Tells the node something, again and again, until it is so.
+/// Sends messages until the condition holds.
 fn go_on_until(node: &mut Node, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
@@ -100,11 +100,11 @@ fn starts_with_state(path: &Path) -> bool {
         .is_some_and(|line| line.is_ok_and(|line| line.ends_with(" !state begin")))
 }
 
-/// What a node without a journal answers.
+/// The replies of a node without a journal.
 fn answers_without_journal() -> Vec<String> {
     let mut node = Node::spawn(Command::new(BINARY).arg("--quiet"));
     node.ask_all(&TRACES);
-    // Who fills a journal is heard.
+    // The worker that fills the journal is heard from.
     node.ask(&long_heartbeat(0));
     let answers = node.ask_all(&QUESTIONS);
     node.end();
@@ -112,16 +112,16 @@ fn answers_without_journal() -> Vec<String> {
 }
 
 #[test]
-fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
+fn compacted_journal_has_the_same_state_and_nothing_that_was_removed() {
     let folder = Folder::new("compacted");
     let path = folder.file("journal");
     let mut node = start(&path);
     node.ask_all(&TRACES);
-    // Twice: the second state is made of one that was read.
+    // Twice: the second state is made from one that was read.
     for _ in 0..2 {
         fill(&mut node, &path);
         compact(&mut node, &path);
-        // What came during the compaction is in it as it was.
+        // The requests during the compaction are in it unchanged.
         assert!(length(&path) < LIMIT / 2, "it is compacted");
         assert_eq!(folder.names(), ["journal"]);
         let log = refusal(&path);
@@ -140,9 +140,9 @@ fn a_compacted_journal_holds_the_same_state_and_nothing_that_was_removed() {
     node.kill();
 }
 
-/// The state is large, so that a compaction takes its time.
+/// The state is large, so that a compaction takes a while.
 #[test]
-fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
+fn kill_of_the_node_during_a_compaction_loses_nothing() {
     const JOBS: usize = 5;
     let mut random = Random::new(1);
     let folder = Folder::new("killed");
@@ -175,7 +175,7 @@ fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
             ));
             assert_answer(&status, "task_status_ok");
         }
-        // Those that only ask.
+        // The requests that are only queries.
         assert_eq!(node.ask_all(&QUESTIONS[1..12]), expected[1..12]);
         node.end();
         assert_eq!(
@@ -187,13 +187,13 @@ fn a_kill_of_the_node_at_any_moment_of_a_compaction_loses_nothing() {
 }
 
 #[test]
-fn a_journal_stays_where_it_is_and_keeps_its_owner_and_its_mode() {
+fn journal_keeps_its_path_owner_and_mode() {
     let folder = Folder::new("place");
     let (link, target) = (folder.file("link"), folder.file("target"));
     symlink("target", &link).expect("a link can be made");
     fs::write(&target, "").expect("the folder can be written to");
     fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).expect("it is ours");
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     let _ = chown(&target, Some(12_345), Some(23_456));
     let look = || {
         let metadata = fs::metadata(&target).expect("it is there");
@@ -215,9 +215,9 @@ fn a_journal_stays_where_it_is_and_keeps_its_owner_and_its_mode() {
     node.kill();
 }
 
-/// With two names, one of them would go on naming the old journal, for another node to take up.
+/// If there were two names, one of them would still lead to the old journal, which another node could open.
 #[test]
-fn a_journal_of_two_names_is_not_compacted() {
+fn journal_with_two_names_is_not_compacted() {
     let folder = Folder::new("names");
     let (path, other) = (folder.file("journal"), folder.file("other"));
     fs::write(&path, "").expect("the folder can be written to");
@@ -225,7 +225,7 @@ fn a_journal_of_two_names_is_not_compacted() {
     let mut node = start(&path);
     fill(&mut node, &path);
     start_compaction(&mut node);
-    // It is tried again and again, and said once.
+    // It is tried repeatedly, and logged once.
     while length(&path) < 3 * LIMIT {
         start_compaction(&mut node);
     }
@@ -240,9 +240,9 @@ fn a_journal_of_two_names_is_not_compacted() {
     );
 }
 
-/// The files beside a journal have names that anybody can have used before.
+/// Somebody may already use the names of the files beside a journal.
 #[test]
-fn no_file_of_somebody_else_is_overwritten_or_removed() {
+fn files_of_others_are_not_overwritten_or_removed() {
     let folder = Folder::new("aside");
     let path = folder.file("journal");
     let mut idle = start(&folder.file("journal.compaction-1"));
@@ -281,7 +281,7 @@ fn no_file_of_somebody_else_is_overwritten_or_removed() {
 
 /// When no name is left, the journal grows, and one line says so.
 #[test]
-fn a_compaction_without_a_free_name_is_not_done() {
+fn compaction_without_a_free_name_is_not_done() {
     let folder = Folder::new("no-name");
     let path = folder.file("journal");
     for number in 1..=9 {
@@ -302,9 +302,9 @@ fn a_compaction_without_a_free_name_is_not_done() {
     );
 }
 
-/// A journal may have a name to which nothing can be added.
+/// A journal's name may be too long to append anything.
 #[test]
-fn a_journal_whose_name_is_as_long_as_can_be_grows() {
+fn journal_with_the_longest_possible_name_grows() {
     let folder = Folder::new("long-name");
     let path = folder.file(&"j".repeat(250));
     let mut node = start(&path);
@@ -321,9 +321,9 @@ fn a_journal_whose_name_is_as_long_as_can_be_grows() {
     assert_eq!(log.lines().count(), 1, "{log}");
 }
 
-/// Of a compaction that was killed with the node. What is beside it is gone, unless a node uses it.
+/// After a compaction was killed with its node, its file is removed, unless a node uses it.
 #[test]
-fn what_a_killed_compaction_has_left_is_removed() {
+fn leftovers_of_a_killed_compaction_are_removed() {
     let folder = Folder::new("leftover");
     let (path, aside) = (folder.file("journal"), folder.file("journal.compaction-3"));
     for leftover in [PARTIAL_HEADER.to_owned(), format!("{PARTIAL_HEADER}0123")] {
@@ -342,9 +342,9 @@ fn what_a_killed_compaction_has_left_is_removed() {
     }
 }
 
-/// A node that has no more files to open goes on with the journal that it has.
+/// A node that cannot open another file keeps using its journal.
 #[test]
-fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
+fn failed_compaction_loses_nothing_and_leaves_nothing() {
     let folder = Folder::new("failing");
     let full = folder.file("full");
     let mut node = start(&full);
@@ -379,10 +379,10 @@ fn a_compaction_that_fails_loses_nothing_and_leaves_nothing() {
     assert!(!outcomes[0] && outcomes[10], "{outcomes:?}");
 }
 
-/// A child that is killed, by a person or because memory is short, at any moment.
+/// The child is killed at any moment, by a person or because memory is short.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
+fn kill_of_the_child_loses_nothing_and_leaves_nothing() {
     let mut random = Random::new(2);
     let folder = Folder::new("child");
     let full = folder.file("full");
@@ -404,7 +404,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
             go_on_until(&mut node, || folder.names() == ["full", "journal"]);
             node.expect(&submit("after", 100), "job_submitted");
             if starts_with_state(&path) {
-                // It had done its work.
+                // It had finished.
                 node.kill();
                 continue;
             }
@@ -430,7 +430,7 @@ fn a_kill_of_the_child_loses_nothing_and_leaves_nothing() {
     assert!(killed > 0, "no child was there to be killed");
 }
 
-/// Sees that a node knows these jobs that is started on a journal.
+/// Checks that a node that is started on the journal knows these jobs.
 fn assert_jobs(path: &Path, jobs: &[&str]) {
     let mut node = start(path);
     for job in jobs {

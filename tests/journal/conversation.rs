@@ -1,4 +1,4 @@
-//! Random conversations, by seed: workers, a monitor and submitters who talk to a node, at times out of order, twice or
+//! Random conversations, by seed: workers, a monitor and submitters talk to a node, sometimes out of order, repeatedly or
 //! wrongly, and with the strangest ids, times and JSON that the protocol allows.
 
 use crate::random::Random;
@@ -9,7 +9,7 @@ const WORKERS: [&str; 5] = ["w1", "w2", "", "w\u{0}3", "é\"\\\n\u{1f980}"];
 
 const JOBS: [&str; 4] = ["a", "b", "\u{0}", "jöb \"\u{2028}\u{10ffff}\""];
 
-/// Opaque JSON, which has to come back as it went in. Some of it no number or string can hold.
+/// Opaque JSON, which must come back unchanged. No number or string type can hold some of it.
 const OPAQUE: [&str; 14] = [
     "null",
     "1e400",
@@ -41,7 +41,7 @@ pub struct Conversation {
     said: Vec<String>,
     tasks: Vec<String>,
     given: Vec<Given>,
-    /// Who asked for a task last.
+    /// The worker that asked for a task last.
     asking: &'static str,
 }
 
@@ -94,7 +94,7 @@ impl Conversation {
         }
     }
 
-    /// What is said next.
+    /// The next message.
     pub fn next(&mut self) -> String {
         if self.random.percent(self.repeated) && !self.said.is_empty() {
             let back = index(self.random.below(self.said.len().min(20) as u64));
@@ -121,7 +121,7 @@ impl Conversation {
         message
     }
 
-    /// Takes in the reply to what was said last.
+    /// Takes the reply to the last message.
     pub fn hear(&mut self, reply: &str) {
         if let Some(Answer { task: Some(task) }) = read_body(reply) {
             self.given.push(Given {
@@ -131,7 +131,7 @@ impl Conversation {
         }
     }
 
-    /// All that can be asked of a node, and then all that it would do next.
+    /// Questions about the whole state, then requests that show what the node would do next.
     pub fn ask_everything(&self) -> Vec<String> {
         let mut asked = vec![json!({"type": "status"})];
         asked.extend(JOBS.map(|id| json!({"type": "job_status", "job_id": id})));

@@ -1,6 +1,6 @@
-//! A journal that is not as it was written: every cut, every flipped bit, and lines that are not where they were.
+//! Damaged journals: truncated at every byte, with every bit flipped, and with lines missing, repeated or moved.
 //!
-//! What a kill can do, to tear the last record, is repaired. Anything else is told from it and refused.
+//! A torn last record, which a kill can leave, is repaired. Anything else is refused.
 
 use crate::restartable::Restartable;
 use mapreduce_master::journal::{Damage, Dropped, recover};
@@ -21,7 +21,7 @@ const REQUESTS: [&str; 12] = [
     r#"{"type": "request_task", "worker_id": "é", "timestamp": 7}"#,
 ];
 
-/// What can be asked, so that no two states between these requests answer the same.
+/// Queries whose answers differ after each of these requests.
 const QUERIES: [&str; 9] = [
     r#"{"type": "status"}"#,
     r#"{"type": "job_status", "job_id": "j"}"#,
@@ -46,7 +46,7 @@ fn write_journal(compacted: bool) -> Vec<u8> {
     node.journal
 }
 
-/// One whose damage can be tried in many ways.
+/// A journal that is short enough to try every kind of damage.
 fn write_short_journal() -> Vec<u8> {
     let mut node = Restartable::new();
     for request in &REQUESTS[..4] {
@@ -67,7 +67,7 @@ fn states_equal(journal: &[u8], requests: &[&str]) -> bool {
         .all(|query| recovered.say(query) == told.say(query))
 }
 
-/// Where the lines of a journal start, its first one included, and where the last one ends.
+/// The offsets of the lines of a journal, including the first one, and the end of the last one.
 fn line_starts(journal: &[u8]) -> Vec<usize> {
     let line_ends = journal
         .iter()
@@ -78,7 +78,7 @@ fn line_starts(journal: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Refused, and where.
+/// Expects a refusal, and checks the line that it names.
 fn damage(journal: &[u8]) -> Option<(u64, u64)> {
     match recover(journal) {
         Ok(_) => None,
@@ -88,7 +88,7 @@ fn damage(journal: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
-/// How many of the requests stand in the first `lines` lines of a journal, the header being the first.
+/// The number of requests in the first `lines` lines of a journal, of which the header is the first.
 fn requests_in(journal: &[u8], lines: usize) -> usize {
     let lines = journal.split(|byte| *byte == b'\n').take(lines);
     lines.filter(|line| is_request(line)).count()
@@ -100,13 +100,13 @@ fn is_request(line: &[u8]) -> bool {
         .is_some_and(|record| record.starts_with(b"{"))
 }
 
-/// How many lines are whole in the first bytes of a journal.
+/// The number of whole lines in the first bytes of a journal.
 fn whole_lines(journal: &[u8], cut: usize) -> usize {
     journal[..cut].split(|byte| *byte == b'\n').count() - 1
 }
 
 #[test]
-fn a_journal_cut_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
+fn journal_truncated_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
     let journal = write_journal(false);
     let starts = line_starts(&journal);
     for cut in 0..=journal.len() {
@@ -127,7 +127,7 @@ fn a_journal_cut_at_any_byte_leads_to_the_state_after_some_of_its_requests() {
 }
 
 #[test]
-fn a_node_on_a_cut_journal_goes_on_and_can_be_killed_again() {
+fn node_continues_a_truncated_journal_and_can_be_killed_again() {
     let journal = write_journal(false);
     for cut in 0..=journal.len() {
         let mut node = Restartable::on(journal[..cut].to_vec());
@@ -166,11 +166,11 @@ fn every_flipped_bit_is_found_and_located() {
     }
 }
 
-/// A flip in what the kill has torn off may look like any other tear; one in front of it may not.
+/// A flipped bit in a torn record may look like any other torn record. One before it must be found.
 #[test]
-fn every_bit_flipped_in_front_of_a_torn_record_is_found() {
+fn every_bit_flipped_before_a_torn_record_is_found() {
     let mut journal = write_journal(false);
-    // Its last request is what is torn.
+    // Its last request is torn.
     while !is_request(&journal[line_starts(&journal)[line_starts(&journal).len() - 2]..]) {
         let starts = line_starts(&journal);
         journal.truncate(starts[starts.len() - 2]);
@@ -195,12 +195,11 @@ fn every_bit_flipped_in_front_of_a_torn_record_is_found() {
     }
 }
 
-/// A burst is the likeliest damage there is, and a checksum of plain steps lets some of them pass where two of
-/// its words meet.
+/// A burst of flipped bits is the most likely damage, and a checksum of simple steps misses some bursts across two words.
 #[test]
 fn every_two_flipped_bits_that_are_close_to_each_other_or_words_apart_are_found() {
     let journal = write_short_journal();
-    // Without the last end of a line: what has none, and is not whole, may have been torn.
+    // Without the last line end: an incomplete line may have been torn.
     let bits = 8 * (journal.len() - 1);
     for apart in (1..=17).chain([31, 32, 33, 63, 64, 65, 128]) {
         for first in 0..bits - apart {
@@ -214,7 +213,7 @@ fn every_two_flipped_bits_that_are_close_to_each_other_or_words_apart_are_found(
 }
 
 #[test]
-fn every_byte_too_many_or_too_few_is_found() {
+fn every_inserted_or_missing_byte_is_found() {
     let journal = write_short_journal();
     for at in 0..journal.len() - 1 {
         for byte in *b"\0 0x\n" {
@@ -229,7 +228,7 @@ fn every_byte_too_many_or_too_few_is_found() {
 }
 
 #[test]
-fn a_line_that_is_missing_repeated_or_moved_is_found_and_located() {
+fn missing_repeated_or_moved_line_is_found_and_located() {
     for compacted in [false, true] {
         let journal = write_journal(compacted);
         let starts = line_starts(&journal);
@@ -257,7 +256,7 @@ fn a_line_that_is_missing_repeated_or_moved_is_found_and_located() {
 }
 
 #[test]
-fn blanks_and_line_ends_are_not_to_be_changed() {
+fn changed_blanks_and_line_ends_are_found() {
     let journal = write_journal(false);
     let text = String::from_utf8(journal.clone()).expect("the requests are text");
     assert!(damage(text.replace('\n', "\r\n").as_bytes()).is_some());
@@ -268,9 +267,9 @@ fn blanks_and_line_ends_are_not_to_be_changed() {
     assert!(damage(text.to_uppercase().as_bytes()).is_some());
 }
 
-/// What a file system may leave of a write that it knew the length of when the power went.
+/// What a file system may leave of a write when it knows the length, but not the data.
 #[test]
-fn zeros_behind_the_last_record_are_torn_off() {
+fn zeros_after_the_last_record_are_dropped() {
     let journal = write_journal(false);
     for zeros in [1, 17, 4096] {
         let mut extended = journal.clone();

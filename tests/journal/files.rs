@@ -1,4 +1,4 @@
-//! What can happen to the file under a running node: it says so and ends, before it acknowledges anything more.
+//! Changes of the file under a running node: the node reports them and ends before it acknowledges anything more.
 
 use crate::node::{Folder, Node, assert_failed};
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 const HEARTBEAT: &str = r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#;
 const SUBMIT: &str = r#"{"type": "submit_job", "job_id": "j", "tasks": []}"#;
 
-/// Does something to the journal of a running node. Sees that it acknowledges nothing more, and says why.
+/// Changes the journal of a running node. Checks that the node acknowledges nothing more, and says why.
 fn assert_noticed(name: &str, harm: impl Fn(&Path), why: &str) {
     for request in [HEARTBEAT, SUBMIT] {
         let folder = Folder::new(name);
@@ -28,19 +28,19 @@ fn assert_noticed(name: &str, harm: impl Fn(&Path), why: &str) {
 }
 
 #[test]
-fn a_journal_that_is_deleted_is_noticed() {
+fn deleted_journal_is_noticed() {
     let remove = |path: &Path| fs::remove_file(path).expect("it is there");
     assert_noticed("deleted", remove, "the journal was deleted or moved");
 }
 
 #[test]
-fn a_journal_that_is_moved_is_noticed() {
+fn moved_journal_is_noticed() {
     let rename = |path: &Path| fs::rename(path, path.with_extension("old")).expect("it is there");
     assert_noticed("moved", rename, "the journal was deleted or moved");
 }
 
 #[test]
-fn a_journal_that_is_replaced_is_noticed() {
+fn replaced_journal_is_noticed() {
     let why = "another file has taken the journal's place";
     let rename_over = |path: &Path| {
         let other = path.with_extension("other");
@@ -57,7 +57,7 @@ fn a_journal_that_is_replaced_is_noticed() {
 }
 
 #[test]
-fn a_journal_that_is_cut_is_noticed() {
+fn truncated_journal_is_noticed() {
     for bytes in [0, 10, 100] {
         let cut = |path: &Path| {
             let file = fs::File::options().write(true).open(path);
@@ -69,7 +69,7 @@ fn a_journal_that_is_cut_is_noticed() {
 }
 
 #[test]
-fn a_journal_that_somebody_else_writes_to_is_noticed() {
+fn journal_written_to_by_somebody_else_is_noticed() {
     let write = |path: &Path| {
         let file = fs::File::options().append(true).open(path);
         let mut file = file.expect("it is there");
@@ -83,16 +83,16 @@ fn a_journal_that_somebody_else_writes_to_is_noticed() {
 }
 
 #[test]
-fn a_journal_that_gets_a_second_name_is_noticed() {
+fn journal_with_a_second_name_is_noticed() {
     let link = |path: &Path| {
         fs::hard_link(path, path.with_extension("link")).expect("a link can be made");
     };
     assert_noticed("linked", link, "the journal was given a second name");
 }
 
-/// A node that only answers questions has nothing to write, and nothing to lose.
+/// A node that only answers queries has nothing to write, and nothing to lose.
 #[test]
-fn questions_are_answered_without_a_journal() {
+fn queries_are_answered_without_a_journal() {
     let folder = Folder::new("questions");
     let path = folder.file("journal");
     let mut node = Node::start(&path);

@@ -1,11 +1,11 @@
-//! Journals whose checksums are right and whose content is not: refused, wherever it is wrong, and never a panic.
+//! Journals with right checksums and wrong content: refused, and never a panic.
 
 use crate::random::Random;
 use crate::restartable::{Restartable, compacted};
 use crate::traces::TRACES;
 use mapreduce_master::journal::{Damage, HEADER, recover};
 
-/// The checksum of a record, as the format has it.
+/// The checksum of a record, by the format's definition.
 fn checksum(before: u64, record: &[u8]) -> u64 {
     let step = |sum: u64, word: u64| {
         let product = (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -42,7 +42,7 @@ fn forge<'r>(records: impl IntoIterator<Item = &'r [u8]>) -> Vec<u8> {
     journal
 }
 
-/// The records of a journal with a state, and with requests behind it.
+/// The records of a journal with a state, followed by requests.
 fn records() -> Vec<Vec<u8>> {
     let mut node = Restartable::new();
     for request in TRACES {
@@ -71,7 +71,7 @@ fn join(records: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn the_format_is_what_the_tests_take_it_for() {
+fn format_is_as_the_tests_assume() {
     let records = records();
     assert!(records.len() > 10);
     let mut node = Restartable::new();
@@ -82,14 +82,14 @@ fn the_format_is_what_the_tests_take_it_for() {
 }
 
 #[test]
-fn a_state_without_one_of_its_records_or_with_one_twice_is_refused() {
+fn state_with_a_missing_or_repeated_record_is_refused() {
     let records = records();
     let is_state = |record: &Vec<u8>| record.starts_with(b"!state ");
     for at in (0..records.len()).filter(|at| is_state(&records[*at])) {
         let name = String::from_utf8_lossy(&records[at]);
         let mut missing = records.clone();
         missing.remove(at);
-        // A worker that holds nothing, or a job without tasks, may well be missing.
+        // A worker that holds nothing, or a job without tasks, may be missing.
         if !name.contains("worker") && !name.contains("\"job\"") && !name.contains("\"reduces\"") {
             assert!(problem(&join(&missing)).is_some(), "without {name}");
         }
@@ -101,7 +101,7 @@ fn a_state_without_one_of_its_records_or_with_one_twice_is_refused() {
 }
 
 #[test]
-fn own_records_where_they_do_not_belong_are_refused() {
+fn records_in_the_wrong_place_are_refused() {
     let records = records();
     let end = records
         .iter()
@@ -164,9 +164,9 @@ fn own_records_where_they_do_not_belong_are_refused() {
     }
 }
 
-/// Whatever a state says, a node that takes it goes on without a panic.
+/// A node that accepts a state never panics, whatever the state says.
 #[test]
-fn a_state_with_any_number_or_text_changed_is_refused_or_works() {
+fn state_with_any_number_or_text_changed_is_refused_or_works() {
     let seed = std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"));
     let records = records();
     let mut random = Random::new(seed);

@@ -1,5 +1,4 @@
-//! What a node writes into its journal, what it says about it when it is started again, and what people can do
-//! with it.
+//! What a node writes into its journal, and what it says about it when it starts.
 
 use crate::node::{Folder, Node, shell, shell_command};
 use mapreduce_master::journal::HEADER;
@@ -12,7 +11,7 @@ const JOB_ON_ONE_LINE: &str = r#"{"type": "submit_job", "job_id": "j", "tasks": 
 const TASK: &str = r#"{"type": "request_task", "worker_id": "w1", "timestamp": 1}"#;
 
 #[test]
-fn a_message_on_several_lines_is_recovered_with_the_same_chunk() {
+fn message_on_several_lines_is_recovered_with_the_same_chunk() {
     let folder = Folder::new("lines");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -29,14 +28,14 @@ fn a_message_on_several_lines_is_recovered_with_the_same_chunk() {
         assigned.contains(r#""chunk": {"b" : 1.0, "a":[ 1e400, -0 ]}"#),
         "{assigned}"
     );
-    // The same job has the same chunks as text, however it is laid out.
+    // The same job has the same chunks as text, whatever its layout.
     assert_eq!(node.ask(JOB), submitted);
     assert_eq!(node.ask(JOB_ON_ONE_LINE), submitted);
     node.kill();
 }
 
 #[test]
-fn what_changes_nothing_is_not_written() {
+fn requests_that_change_nothing_are_not_written() {
     let folder = Folder::new("queries");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -56,15 +55,15 @@ fn what_changes_nothing_is_not_written() {
         r#"{"type": "reassign", "failed_worker": "w9", "healthy_worker": "w9"}"#,
         "{}",
     ]);
-    // No reply comes to these; the one to the query behind them says that they were read.
+    // These get no reply; the reply to the query after them shows that they were read.
     node.ask("nonsense\n\n{\"type\": \"heartbeat\", \"in_reply_to\": 1, \"worker_id\": \"w9\", \"timestamp\": 1}\n{\"type\": \"status\"}");
     assert_eq!(fs::read(&path).expect("it is still there"), journal);
     node.kill();
 }
 
 #[test]
-fn a_recovery_is_told_in_one_line() {
-    let folder = Folder::new("told");
+fn recovery_is_logged_in_one_line() {
+    let folder = Folder::new("logged");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
     node.ask_all(&[JOB, TASK]);
@@ -81,7 +80,7 @@ fn a_recovery_is_told_in_one_line() {
         "{log}"
     );
     assert_eq!(log.matches('\n').count(), 1, "{log}");
-    // Of the last request all but its last three bytes.
+    // All but the last three bytes of the last request.
     let text = String::from_utf8(journal).expect("it is text");
     let end = text.find(TASK).expect("it is the last request") + TASK.len();
     fs::write(&path, &text[..end - 3]).expect("it is ours");
@@ -102,13 +101,13 @@ fn a_recovery_is_told_in_one_line() {
         recovered.ends_with(" from 1 request; workers: 0, jobs: 1"),
         "{log}"
     );
-    // The tear is gone, and told once.
+    // The torn record is gone, and was logged once.
     let log = Node::start(&path).end();
     assert!(!log.contains("torn"), "{log}");
 }
 
 #[test]
-fn a_journal_can_be_replayed_by_hand() {
+fn journal_can_be_replayed_by_hand() {
     const BY_HAND: &str = r#""$NODE" replay "$FILE""#;
     let folder = Folder::new("by-hand");
     let path = folder.file("journal");
@@ -122,7 +121,7 @@ fn a_journal_can_be_replayed_by_hand() {
         TASK,
         r#"{"src": "c1", "body": {"type": "check_stragglers", "now": 5}}"#,
     ]);
-    // While the node runs: a journal may be read at any time.
+    // The node is still running: a journal may be read at any time.
     let replayed = shell(BY_HAND, &path);
     assert_eq!(String::from_utf8_lossy(&replayed.stdout), replies.concat());
     assert_eq!(replayed.stderr, b"");
@@ -130,7 +129,7 @@ fn a_journal_can_be_replayed_by_hand() {
 }
 
 #[test]
-fn a_journal_is_lines_of_text() {
+fn journal_is_lines_of_text() {
     let folder = Folder::new("text");
     let path = folder.file("journal");
     for _ in 0..2 {
@@ -173,7 +172,7 @@ fn a_journal_is_lines_of_text() {
 }
 
 #[test]
-fn msg_ids_go_on_even_if_nothing_with_one_was_a_change() {
+fn msg_ids_continue_even_if_no_request_with_one_changed_anything() {
     const STATUS: &str = r#"{"src": "c1", "body": {"type": "status"}}"#;
     let folder = Folder::new("msg-ids");
     let path = folder.file("journal");
@@ -195,7 +194,7 @@ fn msg_ids_go_on_even_if_nothing_with_one_was_a_change() {
 
 /// A line `!synced` follows what was synced.
 #[test]
-fn what_means_no_more_than_a_heartbeat_is_written_but_not_synced() {
+fn requests_that_count_as_heartbeats_are_written_but_not_synced() {
     let folder = Folder::new("synced");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -209,7 +208,7 @@ fn what_means_no_more_than_a_heartbeat_is_written_but_not_synced() {
         let is_written = fs::metadata(&path).expect("it is there").len() > length;
         (is_written, syncs() - before)
     };
-    // The header is synced with the first record, whatever that is.
+    // The header is synced with the first record, whatever its kind.
     node.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
     for (request, is_written, synced) in [
         (
@@ -255,7 +254,7 @@ fn what_means_no_more_than_a_heartbeat_is_written_but_not_synced() {
         assert_eq!(ask(&mut node, request), (is_written, synced), "{request}");
     }
     node.kill();
-    // Whatever came, nothing is synced.
+    // Nothing is synced, whatever the request.
     let mut node = Node::spawn(&mut shell_command(
         r#"exec "$NODE" --quiet --journal "$FILE" --journal-sync never"#,
         &path,

@@ -1,8 +1,7 @@
-//! A node under load, killed with SIGKILL a hundred times on one journal, at whatever moment it happens to be in.
+//! A node under load is killed with SIGKILL a hundred times on one journal, at random moments.
 //!
-//! Workers count words; everyone sends a request again, unchanged, until it is answered. Whatever was
-//! acknowledged has to be remembered, whatever was sent twice has to have happened once, and every count has to
-//! be right.
+//! Workers count words. Every client resends a request, unchanged, until it is answered. What was acknowledged must be
+//! remembered, what was sent twice must have happened once, and every count must be right.
 
 use crate::clients::{Client, Submitter, Worker};
 use crate::node::{BINARY, Folder};
@@ -20,10 +19,10 @@ use std::time::{Duration, Instant};
 const KILLS: u64 = 100;
 const WORKERS: usize = 6;
 
-/// A node that answers nothing for so long has stopped.
+/// A node that answers nothing for this long has stopped.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running node. Its replies arrive as they are written, and what was written before a kill arrives after it.
+/// A running node. Its replies arrive as they are written, those from before a kill possibly after it.
 struct Life {
     child: Child,
     stdin: ChildStdin,
@@ -59,14 +58,14 @@ impl Life {
     }
 }
 
-/// Everyone who talks to the node, by name.
+/// The clients, by name.
 struct Cluster {
     clients: HashMap<String, Box<dyn Client>>,
     latest_msg_id: Option<u64>,
 }
 
 impl Cluster {
-    /// Takes in a reply, a line. Returns what is to be sent on account of it.
+    /// Takes a reply, a line. Returns what to send next.
     fn hear(&mut self, line: &str) -> Value {
         let msg_id = without_msg_id(line).1;
         assert!(
@@ -85,7 +84,7 @@ impl Cluster {
         client.asked().clone()
     }
 
-    /// Has everyone ask until the time is over; without one, until all work is done.
+    /// Lets the clients ask until the time is over, or until all work is done if there is no time.
     fn talk(&mut self, life: &mut Life, time: Option<Duration>) {
         let asked: Vec<Value> = self
             .clients
@@ -117,7 +116,7 @@ impl Cluster {
         }
     }
 
-    /// Kills the node. What it had acknowledged counts, though it is read only now.
+    /// Kills the node. What it had acknowledged counts, even if it is read only now.
     fn kill(&mut self, mut life: Life) {
         life.child.kill().expect("it is our own child");
         life.child.wait().expect("it is our own child");
@@ -128,7 +127,7 @@ impl Cluster {
 }
 
 #[test]
-fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
+fn hundred_kills_lose_nothing_and_do_nothing_twice() {
     let seed = std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"));
     let mut random = Random::new(seed);
     let folder = Folder::new("kills");
@@ -151,7 +150,7 @@ fn a_hundred_kills_lose_nothing_and_do_nothing_twice() {
         let sync = if random.percent(50) { "batch" } else { "never" };
         let mut life = Life::start(&journal, sync);
         if random.percent(10) {
-            // In the middle of a recovery, perhaps.
+            // Possibly during a recovery.
             thread::sleep(Duration::from_micros(random.below(20_000)));
         } else {
             let time = Duration::from_micros(random.below(10_000));

@@ -1,32 +1,32 @@
-//! A disk that is full, as a limit on the length of a file: what was not written is not acknowledged, and the node ends
-//! and says why.
+//! A full disk, simulated by a limit on the file's length: what was not written is not acknowledged, and the node says why
+//! and ends.
 
 use crate::node::{Folder, Node, assert_failed, shell_command};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// In blocks of 512 bytes, as POSIX has it, or of 1,024, as some shells do.
+/// In blocks of 512 bytes, as in POSIX, or of 1,024, as in some shells.
 const LIMITS: [usize; 4] = [1, 2, 3, 20];
 
 const JOBS: usize = 150;
 
 fn submit(job: usize) -> String {
-    // Of all lengths, so that the limit falls anywhere in a record.
+    // Of different lengths, so that the limit falls anywhere in a record.
     let chunk = "x".repeat(job * 7 % 50);
     format!(
         r#"{{"type": "submit_job", "job_id": "{job}", "tasks": [{{"id": "{job}-m", "chunk": "{chunk}"}}]}}"#
     )
 }
 
-/// A node that may write files of so many blocks, and one file more than that is an error to it, or a signal.
+/// A node whose files are limited to this many blocks. A write beyond the limit is an error, or a signal.
 fn limited(path: &Path, blocks: usize, is_error: bool) -> Command {
     let ignore = if is_error { r#"trap "" XFSZ;"# } else { "" };
     let command = format!(r#"{ignore} ulimit -f {blocks}; exec "$NODE" --quiet --journal "$FILE""#);
     shell_command(&command, path)
 }
 
-/// Sees that a node recovers at least the jobs that were acknowledged, each once, and then has it submit them all.
+/// Checks that a node recovers at least the jobs that were acknowledged, each once, and can then submit them all.
 fn go_on(path: &Path, acknowledged: usize) {
     let mut node = Node::start(path);
     let mut recovered = 0;
@@ -54,7 +54,7 @@ fn go_on(path: &Path, acknowledged: usize) {
 }
 
 #[test]
-fn what_a_full_disk_did_not_take_is_not_acknowledged() {
+fn requests_that_a_full_disk_did_not_take_are_not_acknowledged() {
     for blocks in LIMITS {
         for is_error in [true, false] {
             let folder = Folder::new(&format!("full-{blocks}-{is_error}"));
@@ -73,7 +73,7 @@ fn what_a_full_disk_did_not_take_is_not_acknowledged() {
 }
 
 #[test]
-fn of_requests_that_came_together_only_those_written_are_acknowledged() {
+fn only_the_written_requests_of_a_batch_are_acknowledged() {
     let folder = Folder::new("full-together");
     for blocks in LIMITS {
         let path = folder.file(&format!("journal-{blocks}"));
@@ -91,9 +91,9 @@ fn of_requests_that_came_together_only_those_written_are_acknowledged() {
     }
 }
 
-/// Started with no room at all, a node cannot even say that it has recovered.
+/// A node that starts without any space cannot even record its recovery.
 #[test]
-fn a_node_without_room_from_the_start_acknowledges_nothing() {
+fn node_that_starts_without_space_acknowledges_nothing() {
     let folder = Folder::new("no-room");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -111,7 +111,7 @@ fn a_node_without_room_from_the_start_acknowledges_nothing() {
         journal
     );
     assert_eq!(fs::read(folder.file("new")).expect("it is there"), b"");
-    // Without the trap the signal ends it. That cannot be told, but nothing is acknowledged either.
+    // Without the trap, the signal ends the node. It cannot say why, but acknowledges nothing either.
     let mut node = Node::spawn(&mut limited(&folder.file("journal"), 0, false));
     assert_eq!(node.ask(&submit(3)), "");
     assert!(!node.wait().0.success());

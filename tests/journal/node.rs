@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_mapreduce-master");
 
-/// An empty folder, gone after the test unless that fails.
+/// An empty folder, removed after the test unless it fails.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -22,7 +22,7 @@ impl Folder {
         self.0.join(name)
     }
 
-    /// What is in the folder, by name.
+    /// The names in the folder, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).expect("the folder can be read");
         let name = |entry: std::io::Result<fs::DirEntry>| {
@@ -73,11 +73,11 @@ impl Node {
 
     /// Sends a message.
     pub fn send(&mut self, message: &str) {
-        // A node that has ended does not read on. Its missing reply tells.
+        // This fails if the node has ended, which the missing reply then shows.
         let _ = writeln!(self.stdin, "{message}");
     }
 
-    /// Sends a message and waits for its reply, a line; empty when the node has ended instead.
+    /// Sends a message and waits for its reply, a line; empty if the node has ended instead.
     pub fn ask(&mut self, message: &str) -> String {
         self.send(message);
         let mut reply = String::new();
@@ -85,7 +85,7 @@ impl Node {
         reply
     }
 
-    /// Sends a message whose reply has to be of that type.
+    /// Sends a message whose reply must be of this type.
     pub fn expect(&mut self, message: &str, kind: &str) {
         let reply = self.ask(message);
         if !reply.contains(&format!("\"type\": \"{kind}\"")) {
@@ -122,14 +122,14 @@ impl Node {
         self.wait().1
     }
 
-    /// Ends the node's input, and has it end. Returns what it has logged.
+    /// Ends the node's input and waits for its end. Returns what it has logged.
     pub fn end(self) -> String {
         let (status, log) = self.wait();
         assert!(status.success(), "the node ended with {status}: {log}");
         log
     }
 
-    /// Has the node end by itself. Returns how, and what it has logged.
+    /// Waits until the node ends by itself. Returns how it ended, and what it has logged.
     pub fn wait(self) -> (std::process::ExitStatus, String) {
         let Self {
             mut child, stdin, ..
@@ -142,8 +142,8 @@ impl Node {
     }
 }
 
-/// Runs a node on a journal that it has to refuse: it answers nothing, says why in one line, which is returned, and
-/// ends with status 1.
+/// Runs a node on a journal that it must refuse: it answers nothing, says why in one line, and ends with status 1. Returns
+/// that line.
 pub fn refusal(journal: &Path) -> String {
     let mut node = Node::start(journal);
     let reply = node.ask(r#"{"type": "heartbeat", "worker_id": "w1", "timestamp": 1}"#);
@@ -153,13 +153,13 @@ pub fn refusal(journal: &Path) -> String {
     log
 }
 
-/// Another node has the journal of that name, and this one says so.
+/// Expects a node to refuse a journal that another node uses.
 pub fn assert_in_use(journal: &Path) {
     let log = refusal(journal);
     assert!(log.contains("in use"), "{log}");
 }
 
-/// Status 1, and one line that says why.
+/// Expects status 1, and one line that says why.
 pub fn assert_failed(status: std::process::ExitStatus, log: &str) {
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.starts_with("mapreduce-master: "), "{log}");

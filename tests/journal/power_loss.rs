@@ -1,4 +1,4 @@
-//! What a power loss leaves: all that was synced, and of the rest any blocks, with zeros in the place of the others.
+//! Power losses: everything that was synced is there; of the rest, any blocks may be, with zeros in place of the others.
 
 use crate::random::Random;
 use crate::restartable::Restartable;
@@ -8,7 +8,7 @@ use std::io::{self, Read};
 /// The smallest block of a disk, in bytes.
 const BLOCK: usize = 512;
 
-/// A journal at some time, and how much of it was synced.
+/// A journal at some point, and how much of it was synced.
 struct Image {
     journal: Vec<u8>,
     synced: usize,
@@ -44,7 +44,7 @@ fn requests(journal: &[u8]) -> u64 {
 }
 
 #[test]
-fn what_was_synced_is_recovered_whatever_is_left_of_the_rest() {
+fn synced_records_are_recovered_whatever_is_left_of_the_others() {
     let mut random = Random::new(1);
     let mut holes = 0;
     for _ in 0..20 {
@@ -73,9 +73,9 @@ fn what_was_synced_is_recovered_whatever_is_left_of_the_rest() {
     assert!(holes > 100, "{holes}");
 }
 
-/// A hole in what was synced is a loss, and is not passed over in silence.
+/// A hole in synced data is a loss, and must not go unnoticed.
 #[test]
-fn a_hole_in_front_of_a_sync_is_damage() {
+fn hole_before_a_sync_is_damage() {
     let mut random = Random::new(2);
     for _ in 0..20 {
         let images = images(&mut random);
@@ -95,9 +95,9 @@ fn a_hole_in_front_of_a_sync_is_damage() {
     }
 }
 
-/// Some zeros in the middle of a block are not what a power loss leaves.
+/// A power loss does not leave zeros in the middle of a block.
 #[test]
-fn zeros_that_are_no_hole_are_damage() {
+fn zeros_that_are_not_a_hole_are_damage() {
     let mut random = Random::new(3);
     let images = images(&mut random);
     let Image { journal, .. } = &images[images.len() - 1];
@@ -115,7 +115,7 @@ fn zeros_that_are_no_hole_are_damage() {
     }
 }
 
-/// Zeros without an end, so to speak.
+/// Gigabytes of zeros.
 struct Sparse {
     journal: Vec<u8>,
     bytes: u64,
@@ -139,7 +139,7 @@ impl Read for Sparse {
 }
 
 #[test]
-fn a_hole_of_gigabytes_is_passed_over() {
+fn hole_of_gigabytes_is_skipped() {
     const BYTES: u64 = 3 << 30;
     let journal = images(&mut Random::new(4))
         .pop()

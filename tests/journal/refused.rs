@@ -1,5 +1,4 @@
-//! Files that a node must not take for its journal: damaged, someone else's, in use. It says so, and they stay as
-//! they are, byte for byte.
+//! Files that a node refuses as its journal: damaged, not a journal, in use. They stay unchanged, byte for byte.
 
 use crate::node::{BINARY, Folder, Node, assert_in_use, refusal};
 use mapreduce_master::journal::HEADER;
@@ -22,7 +21,7 @@ fn write_journal(path: &Path) -> Vec<u8> {
     fs::read(path).expect("the node wrote it")
 }
 
-/// Has a node refuse a file of these bytes, and returns why.
+/// Expects a node to refuse a file with these bytes, and returns the reason.
 fn refusal_of(folder: &Folder, bytes: &[u8]) -> String {
     let path = folder.file("refused");
     fs::write(&path, bytes).expect("the folder can be written to");
@@ -34,7 +33,7 @@ fn refusal_of(folder: &Folder, bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_damaged_journal_is_refused_with_the_line_and_its_offset() {
+fn damaged_journal_is_refused_with_the_line_and_its_offset() {
     let folder = Folder::new("damaged");
     let journal = write_journal(&folder.file("journal"));
     let mut starts = vec![0];
@@ -57,7 +56,7 @@ fn a_damaged_journal_is_refused_with_the_line_and_its_offset() {
 }
 
 #[test]
-fn a_file_that_is_something_else_is_never_overwritten() {
+fn file_that_is_not_a_journal_is_never_overwritten() {
     let folder = Folder::new("something-else");
     let binary = fs::read(BINARY).expect("the built binary can be read");
     let files: [&[u8]; 11] = [
@@ -79,7 +78,7 @@ fn a_file_that_is_something_else_is_never_overwritten() {
 }
 
 #[test]
-fn a_version_that_is_not_known_is_told_from_something_else() {
+fn unknown_version_is_distinguished_from_other_files() {
     let folder = Folder::new("version");
     let journal = write_journal(&folder.file("journal"));
     for version in ["0", "1", "3", "20", "2.1", ""] {
@@ -92,7 +91,7 @@ fn a_version_that_is_not_known_is_told_from_something_else() {
 }
 
 #[test]
-fn a_path_that_can_hold_no_journal_is_refused() {
+fn path_that_cannot_be_a_journal_is_refused() {
     let folder = Folder::new("no-file");
     refusal(&folder.file(""));
     refusal(&folder.file("missing/journal"));
@@ -110,7 +109,7 @@ fn a_path_that_can_hold_no_journal_is_refused() {
 }
 
 #[test]
-fn a_journal_that_may_not_be_written_to_is_refused() {
+fn read_only_journal_is_refused() {
     let folder = Folder::new("read-only");
     let path = folder.file("journal");
     let journal = write_journal(&path);
@@ -123,7 +122,7 @@ fn a_journal_that_may_not_be_written_to_is_refused() {
 }
 
 #[test]
-fn a_journal_belongs_to_one_node_at_a_time() {
+fn journal_belongs_to_one_node_at_a_time() {
     let folder = Folder::new("in-use");
     let path = folder.file("journal");
     let mut node = Node::start(&path);
@@ -137,7 +136,7 @@ fn a_journal_belongs_to_one_node_at_a_time() {
         assert_eq!(fs::read(&path).expect("it is there"), journal);
     }
     node.kill();
-    // A killed node has let go of it.
+    // A killed node no longer holds the lock.
     for name in [&soft, &hard, &path] {
         let mut node = Node::start(name);
         let status = node.ask(r#"{"type": "status"}"#);
@@ -147,7 +146,7 @@ fn a_journal_belongs_to_one_node_at_a_time() {
 }
 
 #[test]
-fn of_many_nodes_started_at_once_one_gets_the_journal() {
+fn one_of_many_nodes_started_at_once_gets_the_journal() {
     let folder = Folder::new("race");
     let path = folder.file("journal");
     for _ in 0..5 {
@@ -168,7 +167,7 @@ fn of_many_nodes_started_at_once_one_gets_the_journal() {
 }
 
 #[test]
-fn a_file_that_is_missing_or_empty_is_a_new_journal() {
+fn missing_or_empty_file_is_a_new_journal() {
     let folder = Folder::new("new");
     let path = folder.file("journal");
     fs::write(folder.file("empty"), "").expect("the folder can be written to");
@@ -180,7 +179,7 @@ fn a_file_that_is_missing_or_empty_is_a_new_journal() {
         assert_eq!(log, "line 1: worker \"w1\" joined\n", "{name}");
     }
     assert_eq!(folder.names(), ["empty", "journal", "link", "target"]);
-    // A name without a folder is one in the folder that the node is started in.
+    // A name without a folder is in the current folder.
     let folder = path.parent().expect("it is in a folder");
     let mut node = Command::new(BINARY);
     let mut node = Node::spawn(node.args(["--journal", "here"]).current_dir(folder));

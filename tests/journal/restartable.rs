@@ -1,6 +1,6 @@
 //! A node whose journal is kept in memory, so that it can be killed and compacted a thousand times a second.
 //!
-//! It does what the node does, but for cutting bytes into messages and for the disk.
+//! It does what the node does, except for framing and the disk.
 
 use mapreduce_master::journal::compact::compact;
 use mapreduce_master::journal::{HEADER, PARTIAL_HEADER, Recorder, recover};
@@ -10,7 +10,7 @@ use mapreduce_master::wire::{self, Effect, Message};
 pub struct Restartable {
     service: Service,
     recorder: Recorder,
-    /// What stands in the file.
+    /// The bytes of the file.
     pub journal: Vec<u8>,
     /// How much of it would survive a power loss.
     pub synced_bytes: usize,
@@ -25,7 +25,7 @@ impl Restartable {
         Self::on(Vec::new())
     }
 
-    /// A node that is started on a journal, and cuts a torn record off as the real one does.
+    /// Starts a node on a journal. It removes a torn record, as the real one does.
     pub fn on(mut journal: Vec<u8>) -> Self {
         let recovery = recover(&journal[..]).expect("the journal is whole");
         let dropped_bytes = recovery.dropped.map_or(0, |dropped| dropped.bytes);
@@ -47,22 +47,21 @@ impl Restartable {
         node
     }
 
-    /// Kills the node, and starts another one on its journal.
+    /// Kills the node, and starts another on its journal.
     pub fn restarted(self) -> Self {
         let mut node = Self::on(self.journal);
         node.latest_msg_id = self.latest_msg_id;
         node
     }
 
-    /// Compacts the journal, as happens when it has grown long, however short it is. The node goes on running.
+    /// Compacts the journal, whatever its length, while the node keeps running.
     pub fn compact(&mut self) {
         if !self.is_new {
             self.journal = compacted(&self.journal);
         }
     }
 
-    /// The reply to a message, as a line; empty for a message that gets none. Its `msg_id` is checked, and
-    /// left out.
+    /// The reply to a message, as a line; empty if it gets none. Its `msg_id` is checked, and left out.
     pub fn say(&mut self, message: &str) -> String {
         let mut fields = Message::EMPTY;
         let mut reply = Vec::new();
@@ -93,7 +92,7 @@ impl Restartable {
     }
 }
 
-/// A reply without its `msg_id`, and that.
+/// A reply without its `msg_id`, and the `msg_id`.
 pub fn without_msg_id(reply: &str) -> (String, Option<u64>) {
     const NAME: &str = ", \"msg_id\": ";
     // In an envelope it is the third field of the body at the latest, in front of everything that may be opaque.

@@ -1,4 +1,4 @@
-//! After a restart the node is where it was: every reply goes on as if it had never been killed.
+//! Restarts: the replies are the same as those of a node that was never killed.
 
 use crate::conversation::Conversation;
 use crate::random::Random;
@@ -9,7 +9,7 @@ use crate::unkilled::Unkilled;
 const CONVERSATIONS: u64 = 200;
 const MESSAGES: usize = 150;
 
-/// Has the same said to a node that is killed and compacted at random, and to one that never is.
+/// Sends the same messages to a node that is killed and compacted at random, and to one that never is.
 fn converse(seed: u64) {
     let mut random = Random::new(!seed);
     let mut percent = || [0, 1, 5, 40][usize::from(random.next().to_le_bytes()[0] % 4)];
@@ -42,16 +42,16 @@ fn converse(seed: u64) {
 }
 
 #[test]
-fn replies_go_on_as_if_the_node_had_never_been_killed() {
+fn replies_are_those_of_a_node_that_was_never_killed() {
     match std::env::var("SEED") {
         Ok(seed) => converse(seed.parse().expect("SEED is a number")),
         Err(_) => (0..CONVERSATIONS).for_each(converse),
     }
 }
 
-/// The law of the grace, in a case that can be read.
+/// The grace after a recovery, in a readable case.
 #[test]
-fn a_worker_has_one_grace_after_a_recovery_and_a_check_may_be_old() {
+fn worker_has_one_grace_after_a_recovery_and_a_check_may_be_old() {
     let heartbeat = |worker: &str, timestamp: i64| {
         format!(r#"{{"type": "heartbeat", "worker_id": "{worker}", "timestamp": {timestamp}}}"#)
     };
@@ -68,11 +68,11 @@ fn a_worker_has_one_grace_after_a_recovery_and_a_check_may_be_old() {
         node.say(&heartbeat(worker, 150));
     }
     assert_eq!(node.say(&check(200)), failed(r#""failed""#));
-    // It was down for a long time. Who is heard from is timed as ever, by the latest time heard.
+    // The node was down for a long time. A worker that is heard from is timed as always.
     node = node.restarted();
     node.say(&heartbeat("heard", 950));
     node.say(&heartbeat("late", 50));
-    // The first check may have been sent before the kill: it times nobody.
+    // The first check may have been sent before the kill, so it times nobody.
     assert_eq!(node.say(&check(1_000)), failed(r#""late", "failed""#));
     assert_eq!(node.say(&check(1_050)), failed(r#""late", "failed""#));
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_worker_has_one_grace_after_a_recovery_and_a_check_may_be_old() {
     );
     let all = failed(r#""silent", "heard", "late", "failed""#);
     assert_eq!(node.say(&check(1_151)), all);
-    // A compaction keeps what is left of the grace.
+    // A compaction keeps the rest of the grace.
     node.say(&heartbeat("silent", 1_200));
     node = node.restarted();
     node.compact();
@@ -89,12 +89,12 @@ fn a_worker_has_one_grace_after_a_recovery_and_a_check_may_be_old() {
     assert_eq!(node.say(&check(5_000)), all_but_silent);
     node.compact();
     assert_eq!(node.say(&check(5_001)), all_but_silent);
-    // Whoever was not heard from since the recovery before has had its grace.
+    // A worker that was not heard from since the previous recovery has no further grace.
     node = node.restarted();
     assert_eq!(node.say(&check(9_000)), all);
 }
 
-/// States that chance seldom leads to: a conversation each, at whose end they make a difference.
+/// States that random conversations rarely reach, one conversation each, in which they make a difference at the end.
 const RARE: [&[&str]; 2] = [
     // A reduce's backup waits behind a barrier that is closed again.
     &[
@@ -109,7 +109,7 @@ const RARE: [&[&str]; 2] = [
         r#"{"type": "complete_task", "worker_id": "w3", "task_id": "m", "attempt": 2, "timestamp": 2003, "output": [3]}"#,
         r#"{"type": "request_task", "worker_id": "w4", "timestamp": 2004}"#,
     ],
-    // A task has failed for the last time while its backup runs, and is given up when that is lost.
+    // A task has failed for the last time while its backup runs, and is given up when the backup is lost.
     &[
         r#"{"type": "submit_job", "job_id": "j", "tasks": [{"id": "m", "chunk": 1}], "max_failures": 1}"#,
         r#"{"type": "request_task", "worker_id": "w1", "timestamp": 0}"#,
@@ -123,11 +123,11 @@ const RARE: [&[&str]; 2] = [
 ];
 
 #[test]
-fn a_snapshot_at_any_point_changes_no_reply() {
+fn snapshot_at_any_point_changes_no_reply() {
     let everything = [&TRACES[..], &QUESTIONS[..]].concat();
     for conversation in RARE.into_iter().chain([&*everything]) {
         for cut in 0..conversation.len() {
-            // The node that made it goes on with its state; one that is started on it has nothing else.
+            // The node that made the snapshot keeps its state; a node that is started on it has nothing else.
             for is_killed in [false, true] {
                 let mut node = Restartable::new();
                 let mut unkilled = Unkilled::new();

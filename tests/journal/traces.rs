@@ -1,6 +1,6 @@
-//! A state with something of everything in it, and what can be asked about it.
+//! A state that contains something of every kind, and queries about it.
 
-/// Requests that leave something of every kind behind: workers known, failed, removed and joined again, attempts live, lost
+/// Requests that leave something of every kind in the state: workers known, failed, removed and joined again, attempts live, lost
 /// and failed, a backup that waits, a task taken in, results with and without partitions.
 pub const TRACES: [&str; 24] = [
     r#"{"type": "init", "node_id": "n1"}"#,
@@ -29,7 +29,7 @@ pub const TRACES: [&str; 24] = [
     r#"{"type": "check_stragglers", "now": 5000, "slow_after_ms": 500}"#,
 ];
 
-/// Asks about all of that; the last few then have it go on.
+/// Queries about all of that. The last few requests then continue from it.
 pub const QUESTIONS: [&str; 20] = [
     r#"{"type": "status"}"#,
     r#"{"type": "job_status", "job_id": "j"}"#,

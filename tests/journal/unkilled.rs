@@ -1,5 +1,5 @@
-//! What a node has to answer that goes on from a journal: the same as one that was never killed, but for what a recovery
-//! means to the master (protocol, section 8).
+//! The expected replies of a node that recovers from a journal: those of a node that was never killed, except for what a
+//! recovery means to the master (protocol, section 8).
 
 use crate::restartable::without_msg_id;
 use mapreduce_master::service::Service;
@@ -17,14 +17,14 @@ impl Unkilled {
         Self::default()
     }
 
-    /// From here on the replies are those of a node that was killed and recovered.
+    /// From now on, the replies are those of a node that was killed and has recovered.
     pub fn recovered(&mut self) {
         if self.has_changed {
             self.service.master.recover();
         }
     }
 
-    /// The reply to a message, as a line without a `msg_id`; empty for a message that gets none.
+    /// The reply to a message, as a line without a `msg_id`; empty if it gets none.
     pub fn say(&mut self, message: &str) -> String {
         let mut fields = Message::EMPTY;
         let mut reply = Vec::new();

@@ -1,12 +1,11 @@
-//! A journal is a promise to the future: one that was written by version 2 of the format is read as long as the
-//! header says so.
+//! Format version 2 stays readable: a stored journal is recovered as on the day it was written.
 
 use crate::restartable::Restartable;
 use crate::traces::{QUESTIONS, TRACES};
 use std::fs;
 use std::path::Path;
 
-/// It has a snapshot in it, behind which the conversation goes on, and a recovery.
+/// It has a state, requests after it, and a recovery.
 fn write_journal() -> Vec<u8> {
     let mut node = Restartable::new();
     let (before, after) = TRACES.split_at(TRACES.len() - 6);
@@ -21,8 +20,8 @@ fn write_journal() -> Vec<u8> {
     node.restarted().journal
 }
 
-/// When this fails, the format has changed: the version in the header has to change with it. Only while nobody has a
-/// journal yet may this one be written anew instead, by `UPDATE_GOLDEN=1`.
+/// If this fails, the format has changed, and the version in the header must change, too. Only before the first release
+/// may this file be rewritten instead, with `UPDATE_GOLDEN=1`.
 #[test]
 fn a_journal_of_version_2_is_recovered() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/journal/version_2.journal");
@@ -31,12 +30,12 @@ fn a_journal_of_version_2_is_recovered() {
     }
     let journal = fs::read(&path).expect("it is in the repository");
     let mut recovered = Restartable::on(journal);
-    let mut told = Restartable::new();
+    let mut node = Restartable::new();
     for request in TRACES {
-        told.say(request);
+        node.say(request);
     }
-    let mut told = told.restarted().restarted();
+    let mut node = node.restarted().restarted();
     for question in QUESTIONS {
-        assert_eq!(recovered.say(question), told.say(question), "to {question}");
+        assert_eq!(recovered.say(question), node.say(question), "to {question}");
     }
 }
