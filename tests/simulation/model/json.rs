@@ -66,8 +66,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The text of an `error`, as it is printed: "an `error` that has one [half of a surrogate pair] is kept as it came as a
-    /// whole".
+    /// The text of an `error`, as it is printed: "an `error` that has one [half of a surrogate pair] is kept as it came,
+    /// with all of its escapes".
     pub(super) fn error_text(&self, name: &str) -> Result<String, Refused> {
         let json = self.get(name).ok_or(MALFORMED)?;
         match &json.value {
