@@ -326,8 +326,32 @@ fn large_job_makes_a_page_that_opens_quickly() {
 
 #[test]
 fn pages_work_in_a_browser() {
-    let pages = [SESSION, &hostile(), ""].map(|conversation| run_timeline(&[], conversation));
+    let mut conversations = vec![SESSION.to_owned(), hostile(), many_at_once(), String::new()];
+    for file in fs::read_dir(folder().join("stories")).expect("it is there") {
+        let file = file.expect("it can be read").path();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            conversations.push(fs::read_to_string(file).expect("it is UTF-8"));
+        }
+    }
+    let pages: Vec<_> = (conversations.iter())
+        .map(|conversation| run_timeline(&[], conversation))
+        .collect();
     open_in_browser(&pages);
+}
+
+/// A worker that is given 30,000 tasks at once.
+fn many_at_once() -> String {
+    let tasks: Vec<_> = (0..30_000)
+        .map(|number| format!("{{\"id\": \"t{number}\", \"chunk\": 1}}"))
+        .collect();
+    format!(
+        "{{\"type\": \"reassign\", \"failed_worker\": \"x\", \"healthy_worker\": \"y\", \"tasks\": [{}]}}\n\
+         {{\"type\": \"heartbeat\", \"worker_id\": \"y\", \"timestamp\": 5}}\n",
+        tasks.join(", ")
+    )
 }
 
 /// Opens pages in Chromium and checks what a reader needs of them.

@@ -24,6 +24,35 @@ const ARGUMENTS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-qui
     if (wide > 0) complain(`it is ${wide} px wider than the window`);
     const boxes = await page.evaluate(() => ['activity', 'axis', 'rows'].map(id => document.getElementById(id).getBoundingClientRect().toJSON()));
     for (let index = 1; index < boxes.length; index++) if (boxes[index].top < boxes[index - 1].bottom - 0.5) complain('two parts of the chart overlap');
+    // Rows and bars are where they should be: within each other, and beside each other.
+    for (const problem of await page.evaluate(() => {
+      const problems = [], shown = index => JSON.stringify(rows[index].worker.id);
+      rows.forEach((row, index) => {
+        if (index && row.top < rows[index - 1].top + rows[index - 1].height - 0.01) problems.push(`the row of ${shown(index)} overlaps the one above`);
+        const lanes = new Map();
+        for (const attempt of workerAttempts[index]) {
+          const [x, y, width, height] = barBox(attempt), lane = attempts.lane[attempt];
+          if (y < row.top - 0.01 || y + height > row.top + row.height + 0.01) problems.push(`a bar of ${shown(index)} leaves its row`);
+          if (!(width > 0 && height > 0)) problems.push(`a bar of ${shown(index)} has no size`);
+          lanes.set(lane, [...lanes.get(lane) ?? [], [x, x + width, y, y + height]]);
+        }
+        const drawn = [...lanes.entries()].sort((a, b) => a[0] - b[0]);
+        drawn.forEach(([lane, bars], at) => {
+          bars.sort((a, b) => a[0] - b[0]);
+          // A bar is at least 1.5 px wide; otherwise bars in a lane follow each other.
+          for (let bar = 1; bar < bars.length; bar++) if (bars[bar][0] < bars[bar - 1][1] - 1.51) problems.push(`bars of ${shown(index)} in lane ${lane} overlap`);
+          if (at && bars[0][2] < drawn[at - 1][1][0][3] - 0.01) problems.push(`lanes ${drawn[at - 1][0]} and ${lane} of ${shown(index)} overlap`);
+        });
+      });
+      const known = problems.slice(0, 5);
+      // Everything from the first time to the last one is in view after "Fit".
+      document.getElementById('fit').click();
+      for (let attempt = 0; attempt < attemptCount; attempt++) {
+        const [x, , width] = barBox(attempt);
+        if (x < view.left - 1 || x + width > view.width - view.right + 2) { known.push(`attempt ${attempt} is cut off at a side`); break; }
+      }
+      return known;
+    })) complain(problem);
     const hasAttempts = await page.evaluate(() => JSON.parse(document.getElementById('story').textContent).attempts.task.length > 0);
     if (hasAttempts) {
       await page.focus('#bars');
