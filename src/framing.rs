@@ -2,10 +2,10 @@
 //!
 //! A message is normally one line. It may also span several: it starts at a line whose first byte that is
 //! not blank is `{`, and ends with the line on which its braces balance. [`Framer`] cuts the input
-//! accordingly. It drops what can never become a message, and loses none of its neighbours.
+//! accordingly. It drops what can never become a message, without losing the messages around it.
 //!
-//! Nearly every message is one line, and counting its braces would cost a good part of what parsing it costs.
-//! So the framer is an optimist: it offers a line that starts with `{` and ends with `}` as a message right
+//! Nearly every message is one line, and counting the braces of every line would add much of the cost of parsing it.
+//! So the framer guesses first: it returns a line that starts with `{` and ends with `}` as a message right
 //! away. A caller who finds that the line is not JSON rejects it ([`Framer::reject`]), and only then are the braces
 //! counted, to learn whether the line is malformed or the first of several.
 
@@ -98,15 +98,15 @@ struct Origin {
 
 /// The message just given out, for [`Framer::reject`].
 #[derive(Debug)]
-struct Offer {
+struct Candidate {
     origin: Origin,
     text: Range<usize>,
-    /// Whether the message must end here: its braces balance, or no message is longer than a line.
+    /// Whether the message must end here: its braces balance, or, with `--strict`, a line is always a whole message.
     is_whole: bool,
 }
 
-/// Cuts bytes into messages: [`feed`](Framer::feed) it, take frames with [`next`](Framer::next) until there
-/// are none, feed it again. It holds one message and one feed at most.
+/// Cuts bytes into messages. [`feed`](Framer::feed) it, call [`next`](Framer::next) until it returns `None`, and repeat.
+/// It buffers at most one message and one feed.
 #[derive(Debug)]
 pub struct Framer {
     buffer: Vec<u8>,
@@ -118,10 +118,10 @@ pub struct Framer {
     searched: usize,
     /// The line that is being read, from 1.
     line: u64,
-    /// How many blanks at its start were skipped.
+    /// The number of blanks skipped at the start of that line.
     indent: usize,
     state: State,
-    offer: Option<Offer>,
+    candidate: Option<Candidate>,
     ended: bool,
     /// Whether every line is a message of its own (protocol, section 1, `--strict`).
     strict: bool,
@@ -137,7 +137,7 @@ impl Default for Framer {
             line: 1,
             indent: 0,
             state: State::AtStart,
-            offer: None,
+            candidate: None,
             ended: false,
             strict: false,
         }
@@ -165,7 +165,7 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Marks the end of the input: what is left of it is its last line.
+    /// Marks the end of the input. What remains in the buffer is the last line.
     pub fn end(&mut self) {
         self.ended = true;
     }
@@ -176,9 +176,9 @@ impl Framer {
         reason = "an iterator cannot lend from itself"
     )]
     pub fn next(&mut self) -> Option<Frame<'_>> {
-        self.offer = None;
+        self.candidate = None;
         loop {
-            if let Some(dropped) = self.look_at_line_start() {
+            if let Some(dropped) = self.check_first_byte() {
                 return Some(Frame::Dropped(dropped));
             }
             let line_start = self.line_start;
@@ -186,44 +186,46 @@ impl Framer {
                 return self.leave_partial_line().map(Frame::Dropped);
             };
             match self.read_line(line_start..line_end, origin) {
-                Read::Nothing => {}
-                Read::Dropped(dropped) => return Some(Frame::Dropped(dropped)),
-                Read::Message(offer) => {
-                    let text = &self.buffer[offer.text.clone()];
-                    let line = offer.origin.line;
-                    self.offer = Some(offer);
+                LineOutcome::Nothing => {}
+                LineOutcome::Dropped(dropped) => return Some(Frame::Dropped(dropped)),
+                LineOutcome::Message(candidate) => {
+                    let text = &self.buffer[candidate.text.clone()];
+                    let line = candidate.origin.line;
+                    self.candidate = Some(candidate);
                     return Some(Frame::Message { text, line });
                 }
             }
         }
     }
 
-    /// Takes back the message just given out, because it is not a JSON object. Returns how it is dropped, or `None`
-    /// when it may yet be the first line of a longer message.
+    /// Rejects the message that [`next`](Self::next) just returned, because it is not a JSON object. Returns what was
+    /// dropped, or `None` if it may be the first line of a longer message.
     pub fn reject(&mut self) -> Option<Dropped> {
-        let Offer {
+        let Candidate {
             origin,
             text,
             is_whole,
-        } = self.offer.take()?;
+        } = self.candidate.take()?;
         if is_whole {
             return Some(origin.dropped(Reason::Malformed, text));
         }
         self.start = text.start;
         match self.count_braces(origin, Braces::default(), text) {
-            Read::Nothing => None,
-            Read::Dropped(dropped) => Some(dropped),
-            Read::Message(offer) => Some(origin.dropped(Reason::Malformed, offer.text)),
+            LineOutcome::Nothing => None,
+            LineOutcome::Dropped(dropped) => Some(dropped),
+            LineOutcome::Message(candidate) => {
+                Some(origin.dropped(Reason::Malformed, candidate.text))
+            }
         }
     }
 
-    /// The text that was dropped, as far as it was kept; until the framer is fed again.
+    /// The dropped text, or as much of it as was kept. Valid until the next [`feed`](Self::feed).
     pub fn text(&self, dropped: &Dropped) -> &[u8] {
         self.buffer.get(dropped.text.clone()).unwrap_or_default()
     }
 
     /// Decides what the first byte of a line can decide, even before the line is complete.
-    fn look_at_line_start(&mut self) -> Option<Dropped> {
+    fn check_first_byte(&mut self) -> Option<Dropped> {
         match self.state {
             State::AtStart => self.skip_byte_order_mark(),
             State::Outside => self.skip_blanks(),
@@ -247,7 +249,7 @@ impl Framer {
             }
             State::Outside if first != b'{' && first != b'\n' => {
                 self.state = State::InDroppedLine { then_skip: false };
-                Some(self.here().dropped(Reason::NotAnObject, 0..0))
+                Some(self.current_origin().dropped(Reason::NotAnObject, 0..0))
             }
             _ => None,
         }
@@ -255,7 +257,7 @@ impl Framer {
 
     fn skip_byte_order_mark(&mut self) {
         if self.buffer.starts_with(BYTE_ORDER_MARK) {
-            self.go_to(BYTE_ORDER_MARK.len());
+            self.discard_to(BYTE_ORDER_MARK.len());
         } else if BYTE_ORDER_MARK.starts_with(&self.buffer) && !self.ended {
             return;
         }
@@ -271,18 +273,18 @@ impl Framer {
             .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
             .count();
         self.indent += blanks;
-        self.go_to(self.line_start + blanks);
+        self.discard_to(self.line_start + blanks);
     }
 
     /// Discards everything before `position`, in the line that is being read.
-    fn go_to(&mut self, position: usize) {
+    fn discard_to(&mut self, position: usize) {
         self.start = position;
         self.line_start = position;
         self.searched = self.searched.max(position);
     }
 
     /// The origin of a message that starts at `line_start`.
-    fn here(&self) -> Origin {
+    fn current_origin(&self) -> Origin {
         Origin {
             line: self.line,
             column: self.indent + 1,
@@ -301,7 +303,7 @@ impl Framer {
             None => return None,
         };
         let end = self.line_start + line.strip_suffix(b"\r").unwrap_or(line).len();
-        let origin = self.here();
+        let origin = self.current_origin();
         self.line_start = self.searched;
         self.line += 1;
         self.indent = 0;
@@ -309,7 +311,7 @@ impl Framer {
     }
 
     /// Reads the line that was just taken.
-    fn read_line(&mut self, line: Range<usize>, origin: Origin) -> Read {
+    fn read_line(&mut self, line: Range<usize>, origin: Origin) -> LineOutcome {
         let origin = match self.state {
             State::Inside { origin, .. } => origin,
             _ => origin,
@@ -321,7 +323,7 @@ impl Framer {
         match mem::replace(&mut self.state, State::Outside) {
             State::InDroppedLine { then_skip: true } => {
                 self.state = State::Skipping;
-                Read::Nothing
+                LineOutcome::Nothing
             }
             State::Outside | State::Inside { .. } if text.len() > MAX_MESSAGE_BYTES => {
                 self.drop_message(origin, Reason::TooLong, text)
@@ -329,7 +331,7 @@ impl Framer {
             State::Inside { braces, .. } => self.count_braces(origin, braces, line),
             State::Outside if !text.is_empty() => {
                 if self.strict || self.buffer[text.clone()].trim_ascii_end().ends_with(b"}") {
-                    Read::Message(Offer {
+                    LineOutcome::Message(Candidate {
                         origin,
                         text,
                         is_whole: self.strict,
@@ -339,23 +341,30 @@ impl Framer {
                     self.count_braces(origin, Braces::default(), text)
                 }
             }
-            State::Outside if self.strict => Read::Dropped(origin.dropped(Reason::Blank, text)),
-            _ => Read::Nothing,
+            State::Outside if self.strict => {
+                LineOutcome::Dropped(origin.dropped(Reason::Blank, text))
+            }
+            _ => LineOutcome::Nothing,
         }
     }
 
     /// Counts the braces of a line of the message that begins at `self.start`.
-    fn count_braces(&mut self, origin: Origin, mut braces: Braces, line: Range<usize>) -> Read {
+    fn count_braces(
+        &mut self,
+        origin: Origin,
+        mut braces: Braces,
+        line: Range<usize>,
+    ) -> LineOutcome {
         let text = self.start..line.end;
         match braces.count(&self.buffer[line]) {
             Counted::Open => {
                 self.state = State::Inside { origin, braces };
-                Read::Nothing
+                LineOutcome::Nothing
             }
             Counted::Balanced => {
                 self.start = self.line_start;
                 self.state = State::Outside;
-                Read::Message(Offer {
+                LineOutcome::Message(Candidate {
                     origin,
                     text,
                     is_whole: true,
@@ -366,14 +375,14 @@ impl Framer {
     }
 
     /// Drops a message whose end cannot be known, at the end of a line.
-    fn drop_message(&mut self, origin: Origin, reason: Reason, text: Range<usize>) -> Read {
+    fn drop_message(&mut self, origin: Origin, reason: Reason, text: Range<usize>) -> LineOutcome {
         self.start = self.line_start;
         self.state = if self.strict {
             State::Outside
         } else {
             State::Skipping
         };
-        Read::Dropped(origin.dropped(reason, text))
+        LineOutcome::Dropped(origin.dropped(reason, text))
     }
 
     /// Handles an incomplete line: bounds the memory that it takes, and at the end of the input drops an unfinished
@@ -386,11 +395,11 @@ impl Framer {
                 self.state = State::Outside;
                 Some(origin.dropped(Reason::Unfinished, text))
             }
-            // One byte more may be there: the `\r` of a terminator.
+            // Allow one more byte, which may be the `\r` of the terminator.
             _ if text.len() > MAX_MESSAGE_BYTES + 1 => {
                 let origin = match self.state {
                     State::Inside { origin, .. } => origin,
-                    _ => self.here(),
+                    _ => self.current_origin(),
                 };
                 self.state = State::InDroppedLine {
                     then_skip: !self.strict,
@@ -399,7 +408,7 @@ impl Framer {
             }
             _ => return None,
         };
-        self.go_to(self.buffer.len());
+        self.discard_to(self.buffer.len());
         dropped
     }
 }
@@ -415,8 +424,8 @@ impl Origin {
     }
 }
 
-/// Where the first `\n` is. Block by block, because a compiler can look at many bytes at once where no byte ends
-/// the loop: this halves the time of a search through a line as long as a heartbeat.
+/// The position of the first `\n`. Searches block by block, because a loop without an early exit can be vectorized. This
+/// halves the time to search a line as long as a heartbeat.
 fn find_newline(bytes: &[u8]) -> Option<usize> {
     let is_newline = |byte: &u8| *byte == b'\n';
     let (blocks, _) = bytes.as_chunks::<32>();
@@ -433,14 +442,15 @@ fn find_newline(bytes: &[u8]) -> Option<usize> {
         .map(|place| start + place)
 }
 
-/// What a line did.
-enum Read {
+/// What came of a line.
+enum LineOutcome {
     Nothing,
-    Message(Offer),
+    Message(Candidate),
     Dropped(Dropped),
 }
 
-/// The braces of a message that are open so far. No string is open between lines: such a message is dropped.
+/// The number of braces still open in a message. No string state is needed between lines, since a message with a string
+/// left open at a line end is dropped.
 #[derive(Debug, Default)]
 struct Braces {
     open: usize,
@@ -453,7 +463,7 @@ enum Counted {
 }
 
 impl Braces {
-    /// Counts in one more line, up to the brace that closes the first one.
+    /// Counts the braces of the next line, up to the one that closes the message.
     fn count(&mut self, line: &[u8]) -> Counted {
         let mut bytes = line.iter();
         while let Some(byte) = bytes.next() {

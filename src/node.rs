@@ -7,15 +7,16 @@ use crate::journal::file::Journal;
 use crate::journal::{Recorder, Recovery};
 use crate::master::{Events, Keep};
 use crate::service::Service;
-use crate::wire::{self, Error, ErrorCode, Message, Origin, Reply};
+use crate::wire::{self, Error, ErrorCode, Message, Reply, Sender};
 use anyhow::Context as _;
 use drop_log::DropLog;
 use std::io::{BufRead, ErrorKind, Write};
 
-/// The most bytes of input taken at once. A larger input buffer is of no use.
+/// The node reads at most this many bytes at a time, so a larger input buffer does not help.
 pub const MAX_FEED_BYTES: usize = 256 << 10;
 
-/// Replies of this many bytes, or as long a log, are written before the rest of the buffered input is answered.
+/// Once the buffered replies or the buffered log reach this size in bytes, the node writes them before it answers more
+/// input.
 const MANY_REPLY_BYTES: usize = 256 << 10;
 
 /// Runs a new node until `input` ends: writes its replies to `output` and its log to `log`. If `quiet`, the log has
@@ -32,8 +33,8 @@ pub fn run(
     run_node(&mut Node::new(quiet), None, input, output, log)
 }
 
-/// Like [`run`], for a node that may know something already, and with a journal: every request that changes anything
-/// is recorded before its reply is written. Errors: the journal fails, too.
+/// Like [`run`], for an existing node and an optional journal. Every request that changes anything is recorded before its
+/// reply is written. Errors: as for [`run`], or the journal fails.
 pub fn run_node(
     node: &mut Node,
     mut journal: Option<Journal>,
@@ -100,13 +101,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nothing yet. If `quiet`, its log has only errors and dropped input.
+    /// A node without any state. If `quiet`, its log has only errors and dropped input.
     pub fn new(quiet: bool) -> Self {
-        Self::with(Service::default(), quiet)
+        Self::from_service(Service::default(), quiet)
     }
 
-    /// A node that knows something already.
-    pub fn with(mut service: Service, quiet: bool) -> Self {
+    /// A node that starts from the state of `service`.
+    pub fn from_service(mut service: Service, quiet: bool) -> Self {
         if quiet {
             service.master.events_mut().keep(Keep::Nothing);
         }
@@ -130,7 +131,7 @@ impl Node {
         } = recovery;
         Self {
             recorder: Some(recorder),
-            ..Self::with(service, quiet)
+            ..Self::from_service(service, quiet)
         }
     }
 
@@ -155,8 +156,8 @@ impl Node {
         self.has_ended = true;
     }
 
-    /// Answers the complete messages, until many bytes of replies or log have collected. Returns whether there may be
-    /// more to answer.
+    /// Answers complete messages until the buffered replies or log are large. Returns whether more messages may be
+    /// waiting.
     pub fn answer_some(&mut self) -> bool {
         while self.replies.len() < MANY_REPLY_BYTES && self.log.len() < MANY_REPLY_BYTES {
             let (text, line) = match self.framer.next() {
@@ -194,7 +195,7 @@ impl Node {
                 }
                 Err(reason) => {
                     let log = &mut self.log;
-                    (self.drops).add(log, line, || format!("{reason}{}", Origin::of(&message)));
+                    (self.drops).add(log, line, || format!("{reason}{}", Sender::of(&message)));
                     if self.strict {
                         refuse(&mut self.replies, reason.to_string());
                     }
@@ -208,7 +209,7 @@ impl Node {
     fn drop_input(&mut self, dropped: &Dropped) {
         let text = self.framer.text(dropped);
         self.drops.add(&mut self.log, dropped.line, || {
-            describe(dropped, text) + &Origin::find(text).to_string()
+            describe(dropped, text) + &Sender::find(text).to_string()
         });
         if self.strict {
             refuse(&mut self.replies, describe(dropped, text));
@@ -263,7 +264,7 @@ fn describe(dropped: &Dropped, text: &[u8]) -> String {
 /// Answers a line that would get no reply without `--strict`: with a bare error.
 fn refuse(replies: &mut Vec<u8>, text: String) {
     let reply = Reply::from(Error::new(ErrorCode::MalformedRequest, text));
-    // It is short: the text of a fault is.
+    // The reply is short, because the text of a fault is.
     let _ = wire::write(&reply, wire::Addressing::NONE, usize::MAX, replies);
 }
 

@@ -1,4 +1,4 @@
-//! Who answers a message: the master, and the name under which its node is addressed (protocol, section 2).
+//! The service: has the master answer each message, and addresses the reply (protocol, section 2).
 
 use crate::master::{self, Corrupt, Master};
 use crate::wire::{
@@ -21,7 +21,7 @@ pub struct Service {
     pub notice: Option<&'static str>,
 }
 
-/// No `msg_id` in a snapshot is larger, so that none ever overflows.
+/// Snapshots with a larger `msg_id` are rejected, so the counter never overflows.
 const MAX_MSG_ID: u64 = 1 << 60;
 
 /// Who the node is, once `init` has named it.
@@ -46,9 +46,7 @@ impl fmt::Display for Unanswered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::IsReply => "it is a reply itself, and replies are not answered",
-            Self::NoSender => {
-                "the src of its envelope is not a string, so that it cannot be answered"
-            }
+            Self::NoSender => "the envelope's src is not a string, so it cannot be answered",
         })
     }
 }
@@ -63,7 +61,7 @@ impl Service {
         self.process(message, Some(replies))
     }
 
-    /// Like [`answer`](Self::answer), for a message whose reply nobody waits for: none is written.
+    /// Like [`answer`](Self::answer), but writes no reply.
     pub fn apply(&mut self, message: &Message<'_>) -> Result<Effect, Unanswered> {
         self.process(message, None)
     }
@@ -111,7 +109,9 @@ impl Service {
         };
         let is_error = reply.is_err();
         if is_init && is_error {
-            self.notice = Some("init refused: it cannot be answered, or the node has another name");
+            self.notice = Some(
+                "init refused: its envelope has no valid src, or the node already has another name",
+            );
         }
         let reply = reply.unwrap_or_else(Reply::from);
         let envelope = (self.address).envelope(sender.filter(|_| message.enveloped));
@@ -122,7 +122,7 @@ impl Service {
         if let Some(replies) = replies
             && wire::write(&reply, addressing, MAX_REPLY_BYTES, replies).is_err()
         {
-            // As if the reply were lost on its way: what the request did is done.
+            // The request has taken effect, as if only its reply had been lost.
             let text = format!("the reply would be longer than {MAX_REPLY_BYTES} bytes");
             let error = Reply::from(Error::new(ErrorCode::PreconditionFailed, text));
             let _ = wire::write(&error, addressing, usize::MAX, replies);
@@ -167,7 +167,7 @@ fn save<E>(
 }
 
 fn to_json(record: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(record).expect("a record is made of what JSON has")
+    serde_json::value::to_raw_value(record).expect("a record can always be written as JSON")
 }
 
 impl Service {
@@ -198,7 +198,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Takes the next record, as JSON. Errors: it is not such a record, or no node can have written it here.
+    /// Reads the next record, as JSON. Errors: it is malformed, or a valid snapshot cannot have it at this point.
     pub fn load(&mut self, record: &str) -> Result<(), Corrupt> {
         if self.address.is_none() {
             let address: Address = serde_json::from_slice(record.as_bytes())
@@ -234,7 +234,7 @@ mod as_text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
     use serde_json::value::RawValue;
 
-    #[expect(clippy::ref_option, reason = "serde calls it so")]
+    #[expect(clippy::ref_option, reason = "serde requires this signature")]
     pub fn serialize<S: Serializer>(
         json: &Option<Box<RawValue>>,
         serializer: S,
@@ -251,7 +251,7 @@ mod as_text {
 }
 
 impl Address {
-    /// The address as it is once a message has its reply.
+    /// The address as it will be after this message is answered.
     fn after_reply(&self, message: &Message<'_>) -> Self {
         let mut address = self.clone();
         address.envelope(message.sender().filter(|_| message.enveloped));

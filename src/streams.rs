@@ -9,11 +9,11 @@ use std::time::Duration;
 /// The most bytes of log that wait for a reader. Lines that do not fit are dropped.
 const MAX_QUEUED_BYTES: usize = 1 << 20;
 
-/// The most bytes written at once. A pipe takes this much as a whole or not at all, so each piece that it takes shows
-/// progress.
+/// The largest single write, in bytes. A pipe accepts a write of this size completely or not at all, so each completed
+/// write shows that the reader is making progress.
 const PIECE_BYTES: usize = 4 << 10;
 
-/// At the end, a reader that takes nothing for this long is given up.
+/// When the log is dropped, it gives up on a reader that takes nothing for this long.
 const READER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A log that is written by a thread of its own, so that nobody who writes to it ever waits for its reader.
@@ -46,8 +46,8 @@ struct Queue {
 }
 
 impl Log {
-    /// Starts the thread that writes to `output`. An `output` that fails takes no more; the log then goes nowhere.
-    /// Errors: there can be no more threads.
+    /// Starts the thread that writes to `output`. After `output` fails, all further lines are discarded. Errors: the thread
+    /// cannot be started.
     pub fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
@@ -122,7 +122,7 @@ impl Shared {
 
     /// Writes the lines as they come, until there will be no more.
     fn write_to(&self, output: impl Write) {
-        let mut output = Some(Waiting(output));
+        let mut output = Some(Blocking(output));
         let mut queue = self.lock();
         loop {
             let lines = mem::take(&mut queue.lines);
@@ -154,11 +154,11 @@ impl Shared {
     }
 }
 
-/// A stream that a parent process may have set to non-blocking mode: it waits until it can be read or written.
+/// Makes a stream block, even if a parent process has set it to non-blocking mode.
 ///
 /// std cannot wait for a file to become ready, so it sleeps between tries.
 #[derive(Debug)]
-pub struct Waiting<S>(pub S);
+pub struct Blocking<S>(pub S);
 
 /// The first and the longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
@@ -176,13 +176,13 @@ fn wait_while_blocked<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Resu
     }
 }
 
-impl<S: Read> Read for Waiting<S> {
+impl<S: Read> Read for Blocking<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         wait_while_blocked(|| self.0.read(buffer))
     }
 }
 
-impl<S: Write> Write for Waiting<S> {
+impl<S: Write> Write for Blocking<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         wait_while_blocked(|| self.0.write(bytes))
     }
@@ -197,12 +197,12 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// A stream that takes what it is given once its reader says so.
+    /// A stream whose writes wait for a signal from the test.
     struct Gate(Receiver<()>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // Without a reader any more, everything passes.
+            // Once the sender is dropped, every write succeeds.
             let _ = self.0.recv();
             let mut taken = self.1.lock().unwrap_or_else(PoisonError::into_inner);
             taken.extend_from_slice(bytes);
@@ -288,7 +288,7 @@ mod tests {
                 }
             }
         }
-        let mut stream = Waiting(Blocked(0));
+        let mut stream = Blocking(Blocked(0));
         assert_eq!(stream.read(&mut [0]).expect("it is waited for"), 1);
         assert_eq!(stream.0.0, 10);
     }

@@ -20,7 +20,7 @@ pub use collector::Collector;
 pub use page::write_page;
 pub use read::read;
 pub use story::{
-    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Lost, Numbers,
-    Saved, Source, Story, Task, Wait, Worker,
+    Attempt, Backup, End, Failure, FailureKind, Interruption, Job, JobEnd, Lost, Numbers,
+    OpenPeriod, Saved, Source, Story, Task, Wait, Worker,
 };
 pub use trace::write_trace;

@@ -1,16 +1,16 @@
-//! Messages to requests, replies to bytes (protocol, sections 2 and 3): `serde` and nothing else.
+//! Turns messages into requests, and replies into bytes (protocol, sections 2 and 3), using only `serde`.
 //!
-//! Nearly every message is read in one pass, whatever the order of its fields: each known field is read as the string,
-//! the integer or the JSON that it should be (`Fields`), and everything else is skipped. Where one is not what it should
-//! be, a second reading keeps them all as JSON. [`Request`] then interprets what its type needs, so that a wrong
-//! field is reported by name, and only broken JSON loses a message.
+//! Nearly every message is read in one pass, in any field order: each known field (`Fields`) is read as its type (a
+//! string, an integer or raw JSON), and everything else is skipped. If a field has another type, a second pass reads all
+//! fields as raw JSON. [`Request`] then interprets the fields that its type needs. So a wrong field is reported by name,
+//! and only broken JSON loses a message.
 
 mod diagnosis;
 mod fields;
 mod reply;
 mod request;
 
-pub use diagnosis::{Fault, Origin, find_fault};
+pub use diagnosis::{Fault, Sender, find_fault};
 pub use fields::{Message, NotAnObject, parse, read_string};
 pub use reply::*;
 pub use request::*;

@@ -28,7 +28,7 @@ impl std::error::Error for UsageError {}
 /// What a command takes.
 pub struct Syntax {
     pub options: &'static [Opt],
-    /// The names of its operands, all of them optional here: `FILE`, say.
+    /// The names of its operands, such as `FILE`. The parser treats all of them as optional.
     pub operands: &'static [&'static str],
 }
 
@@ -43,7 +43,7 @@ pub struct Opt {
 }
 
 impl Opt {
-    /// An option that is given or not.
+    /// An option without a value.
     pub const fn flag(name: &'static str) -> Self {
         Self {
             name,
@@ -60,7 +60,7 @@ impl Opt {
         }
     }
 
-    /// The option with a second, short name, as `-q`.
+    /// Adds a short name, such as `-q`.
     pub const fn or(self, short: &'static str) -> Self {
         Self {
             short: Some(short),
@@ -169,11 +169,11 @@ fn looks_like_option(word: &OsStr) -> bool {
     word.len() > 1 && word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// The option that `word` names, and the value behind its `=`.
+/// The option that `word` names, and the value after its `=`.
 fn find_option<'w>(syntax: &Syntax, word: &'w OsStr) -> Result<(Opt, Option<&'w str>), UsageError> {
     let Some(text) = word.to_str() else {
         let problem = format!(
-            "{} is not UTF-8; write the value as an argument of its own",
+            "{} is not UTF-8; pass the value as a separate argument",
             quoted(word)
         );
         return Err(UsageError(problem));

@@ -1,4 +1,4 @@
-//! `mapreduce-master compact [FILE]`: rewrites a journal as the state that it leads to.
+//! `mapreduce-master compact [FILE]`: replaces the requests in a journal with the state that they lead to.
 //!
 //! A node starts the same command, without FILE, to compact its own journal in the background.
 
@@ -32,12 +32,13 @@ impl Command for Compact {
             None => None,
             Some(_) if journal.is_some() => {
                 return Err(UsageError::new(
-                    "--bytes is for a journal on stdin, without FILE",
+                    "--bytes applies only to a journal on stdin; omit FILE or --bytes",
                 ));
             }
             Some(value) => {
                 let bytes = value.to_str().and_then(|value| value.parse().ok());
-                let problem = || format!("--bytes is a count, not {}", quoted(&value));
+                let problem =
+                    || format!("--bytes must be a number of bytes, not {}", quoted(&value));
                 Some(bytes.ok_or_else(|| UsageError::new(problem()))?)
             }
         };

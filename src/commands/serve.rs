@@ -1,4 +1,4 @@
-//! `mapreduce-master`, without a command: the node, which answers what it reads on stdin.
+//! `mapreduce-master`, without a command: runs the node, which answers the messages on stdin.
 
 use super::arguments::{Arguments, Opt, Syntax, UsageError, quoted};
 use super::{Command, SUBCOMMANDS};
@@ -8,7 +8,7 @@ use mapreduce_master::journal::{Recorder, Recovery};
 use mapreduce_master::nearest::nearest;
 use mapreduce_master::node::{self, Node};
 use mapreduce_master::service::Service;
-use mapreduce_master::streams::{Log, Waiting};
+use mapreduce_master::streams::{Blocking, Log};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufReader, IsTerminal as _, Write as _};
@@ -36,7 +36,7 @@ impl Command for Serve {
             Opt::value("--journal-sync"),
             Opt::value("--journal-compact-from"),
         ],
-        // It takes no operands, but explains what to do with one.
+        // Accepted here only so that `new` can reject it with a helpful error.
         operands: &["FILE"],
     };
 
@@ -53,7 +53,10 @@ impl Command for Serve {
             Some(value) if value == "batch" => Sync::Batch,
             Some(value) if value == "never" => Sync::Never,
             Some(value) => {
-                let problem = format!("--journal-sync is batch or never, not {}", quoted(&value));
+                let problem = format!(
+                    "--journal-sync must be batch or never, not {}",
+                    quoted(&value)
+                );
                 return Err(UsageError::new(problem));
             }
         };
@@ -68,7 +71,7 @@ impl Command for Serve {
                 let bytes = value.to_str().and_then(|value| value.parse().ok());
                 let problem = || {
                     format!(
-                        "--journal-compact-from is a count of bytes, not {}",
+                        "--journal-compact-from must be a number of bytes, not {}",
                         quoted(&value)
                     )
                 };
@@ -86,7 +89,7 @@ impl Command for Serve {
     }
 
     fn run(self) -> anyhow::Result<()> {
-        let mut log = Log::start(io::stderr()).context("cannot start the thread of the log")?;
+        let mut log = Log::start(io::stderr()).context("cannot start the log thread")?;
         let (mut node, journal) = self.start(&mut log)?;
         if self.strict {
             node = node.strict();
@@ -94,10 +97,10 @@ impl Command for Serve {
         if io::stdin().is_terminal() && !self.quiet {
             let _ = writeln!(log, "{TERMINAL_HINT}");
         }
-        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, Waiting(io::stdin().lock()));
-        let output = Waiting(io::stdout().lock());
+        let input = BufReader::with_capacity(node::MAX_FEED_BYTES, Blocking(io::stdin().lock()));
+        let output = Blocking(io::stdout().lock());
         let outcome = node::run_node(&mut node, journal, input, output, log);
-        // A large cluster takes long to free piece by piece, and the process is about to end.
+        // Freeing a large state takes long, and the process is about to exit.
         std::mem::forget(node);
         outcome
     }
@@ -120,7 +123,10 @@ impl Serve {
             Some(path) => Some(restore(path).with_context(|| format!("state {}", path.display()))?),
         };
         let Some(path) = &self.journal else {
-            return Ok((Node::with(restored.unwrap_or_default(), self.quiet), None));
+            return Ok((
+                Node::from_service(restored.unwrap_or_default(), self.quiet),
+                None,
+            ));
         };
         let started = Instant::now();
         let (journal, mut recovery) = Journal::open(path, self.sync, self.compact_from_bytes)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 #[derive(Debug)]
 pub struct Timeline {
-    /// stdin without one.
+    /// The file to read; `None` means stdin.
     input: Option<PathBuf>,
     is_json: bool,
 }

@@ -34,8 +34,9 @@ impl Master {
             );
             return Err(Error::new(ErrorCode::PreconditionFailed, text));
         }
+        // Untimed workers get `now` as their last heartbeat, unless the check is old.
         if !self.note_failure_check(now) {
-            self.set_worker_clocks(now, i128::from(now) + i128::from(timeout_ms));
+            self.time_untimed_workers(now, i128::from(now) + i128::from(timeout_ms));
         }
         for worker in &overdue {
             if worker.was_healthy {

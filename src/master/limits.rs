@@ -50,8 +50,8 @@ impl Master {
 
     /// Ends a live attempt, and counts its failure towards `max_failures`.
     ///
-    /// A failure does not count where the task had failed on that worker before while another one, on which it has not
-    /// failed, could take it: a bad worker that repeats itself says nothing new.
+    /// A failure does not count if the task has already failed on this worker and another worker, on which it has not
+    /// failed, could take it. A repeated failure on one bad worker says nothing about the task.
     fn end_and_count(&mut self, key: TaskKey, number: u64, end: End, error: Box<RawValue>) {
         let Some(attempt) = self.task(key).attempt(number) else {
             return;
@@ -107,9 +107,9 @@ impl Master {
             return true;
         }
         let last_error = task
-            .troubles
+            .faults
             .as_ref()
-            .and_then(|troubles| troubles.error.as_ref());
+            .and_then(|faults| faults.error.as_ref());
         let error = match last_error {
             Some(error) if reached_max_failures => error.clone(),
             _ => {

@@ -10,24 +10,24 @@ use super::state::jobs::Job;
 use super::state::keys::{JobKey, Kind, Lane, TaskKey};
 use std::collections::HashMap;
 
-/// A request that has passed over this many tasks because of their history hands out the first of them, so that it
-/// stays cheap.
+/// After this many tasks have been passed over because of their history, the first of them is handed out anyway. This
+/// bounds the cost of a request.
 const MAX_PASSED_OVER: usize = 100;
 
-/// Whether two heartbeats of a worker, `then` and `now`, are at most `avoid_ms` apart by its own clock, in either
-/// direction. If either is unknown, they are not.
-fn is_within(avoid_ms: i64, then: Option<i64>, now: Option<i64>) -> bool {
-    let (Some(then), Some(now)) = (then, now) else {
+/// Whether two heartbeats of a worker are at most `avoid_ms` apart by its own clock, in either direction. If one of them
+/// is unknown, they are not.
+fn is_within(avoid_ms: i64, a: Option<i64>, b: Option<i64>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
         return false;
     };
-    (i128::from(now) - i128::from(then)).abs() <= i128::from(avoid_ms)
+    (i128::from(a) - i128::from(b)).abs() <= i128::from(avoid_ms)
 }
 
-/// Whether a suspect of a job, whose last heartbeat is `now`, is excluded from it.
-fn is_suspect_excluded(worker: &str, now: Option<i64>, job: &Job) -> bool {
+/// Whether a suspect of a job is excluded from it.
+fn is_suspect_excluded(worker: &str, last_heartbeat: Option<i64>, job: &Job) -> bool {
     let conduct = job.conduct.get(worker);
     let failed_at = conduct.and_then(|conduct| conduct.failed_at);
-    is_within(job.options.avoid_ms, failed_at, now)
+    is_within(job.options.avoid_ms, failed_at, last_heartbeat)
 }
 
 impl Master {
@@ -53,12 +53,12 @@ impl Master {
             && is_suspect_excluded(worker, self.last_heartbeat(worker), job)
     }
 
-    /// Whether a worker, whose last heartbeat is `now`, may be handed tasks of a job at all. A suspect that is no longer
-    /// excluded may have one at a time.
-    fn may_have_tasks_of(&self, worker: &str, now: Option<i64>, key: JobKey) -> bool {
+    /// Whether a worker may be handed tasks of a job at all. A suspect that is no longer excluded may have one at a time.
+    fn may_have_tasks_of(&self, worker: &str, last_heartbeat: Option<i64>, key: JobKey) -> bool {
         let job = self.jobs().get(key);
         !job.suspects.contains(worker)
-            || !is_suspect_excluded(worker, now, job) && !self.has_live_attempt_of(worker, key)
+            || !is_suspect_excluded(worker, last_heartbeat, job)
+                && !self.has_live_attempt_of(worker, key)
     }
 
     fn has_live_attempt_of(&self, worker: &str, job: JobKey) -> bool {
@@ -70,8 +70,8 @@ impl Master {
         })
     }
 
-    /// Whether a worker could take tasks of a job, its histories apart: it is healthy, has asked for a task since it
-    /// last failed by a check, and is not excluded.
+    /// Whether a worker could take tasks of a job, ignoring its history of individual tasks: it is healthy, has asked for a
+    /// task since a check last failed it, and is not excluded.
     fn is_candidate(&self, worker: &str, job: &Job) -> bool {
         self.is_asking(worker) && !self.is_excluded(worker, job)
     }
@@ -80,7 +80,7 @@ impl Master {
         (self.workers().get(worker)).is_some_and(|worker| worker.has_asked)
     }
 
-    /// How many workers could take tasks of a job, their histories apart. Only suspects can be excluded.
+    /// The number of workers that could take tasks of a job, ignoring their histories. Only suspects can be excluded.
     fn candidates(&self, job: &Job) -> usize {
         let excluded = (job.suspects.iter())
             .filter(|worker| self.is_asking(worker) && self.is_excluded(worker, job));
@@ -93,12 +93,12 @@ impl Master {
             .filter(|attempt| attempt.has_failed)
             .map(|attempt| &*attempt.worker)
             .collect();
-        self.another_but(self.candidates(self.job(key)), key, &tried)
+        self.could_another_take(self.candidates(self.job(key)), key, &tried)
     }
 
-    /// Whether one of the `candidates` workers that could take tasks of the job could take this one: it has neither a
-    /// live attempt nor a history of it, and is not one of `others`.
-    fn another_but(&self, candidates: usize, key: TaskKey, others: &[&str]) -> bool {
+    /// Whether any of the job's `candidates` could take this task: one without a live attempt or a history of it, and not
+    /// listed in `except`.
+    fn could_another_take(&self, candidates: usize, key: TaskKey, except: &[&str]) -> bool {
         let (job, task) = (self.job(key), self.task(key));
         let with_history = (task.history().iter())
             .filter(|entry| {
@@ -106,18 +106,18 @@ impl Master {
                 is_within(job.options.avoid_ms, Some(entry.at), now)
             })
             .map(|entry| &*entry.worker);
-        let mut unfit: Vec<&str> = with_history
+        let mut ruled_out: Vec<&str> = with_history
             .chain(task.live_attempts().map(|attempt| &*attempt.worker))
-            .chain(others.iter().copied())
+            .chain(except.iter().copied())
             .filter(|worker| self.is_candidate(worker, job))
             .collect();
-        unfit.sort_unstable();
-        unfit.dedup();
-        candidates > unfit.len()
+        ruled_out.sort_unstable();
+        ruled_out.dedup();
+        candidates > ruled_out.len()
     }
 
-    /// Ends all exclusions from every job that excludes the asking worker and more than two thirds of all workers that
-    /// ask: then the workers are not to blame. Happens at most once per `avoid_ms` and job.
+    /// Ends all exclusions from each job that excludes this worker and more than two thirds of the workers that ask for
+    /// tasks. With that many excluded, the workers are not the cause. Happens at most once per `avoid_ms` and job.
     pub(super) fn end_mass_exclusions(&mut self, worker: &str) {
         let Some(holdings) = self.workers().holdings(worker) else {
             return;
@@ -166,7 +166,7 @@ impl Master {
             }
             let candidates = *(candidates.entry(key.job))
                 .or_insert_with(|| self.candidates(self.jobs().get(key.job)));
-            if !self.another_but(candidates, key, &[]) {
+            if !self.could_another_take(candidates, key, &[]) {
                 return Some((key, source));
             }
             first_passed_over.get_or_insert((key, source));
@@ -183,8 +183,8 @@ impl Master {
         &'a self,
         worker: &'a str,
     ) -> impl Iterator<Item = (TaskKey, Source)> + 'a {
-        let now = self.last_heartbeat(worker);
-        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, now, lane.job);
+        let last_heartbeat = self.last_heartbeat(worker);
+        let may_have = move |lane: Lane| self.may_have_tasks_of(worker, last_heartbeat, lane.job);
         let queued = self.queued(may_have).map(|key| (key, Source::Queue));
         let backups = (self.waiting_backups(may_have))
             .filter(move |key| self.task(*key).live_on(worker).is_none())

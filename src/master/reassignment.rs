@@ -77,7 +77,7 @@ impl Master {
             let last = self.task(*key).attempts.last();
             last.is_some_and(|last| *last.worker == *worker)
         });
-        self.in_task_order(live.chain(holdings.departed.iter().copied()))
+        self.in_task_order(live.chain(holdings.ended_here.iter().copied()))
     }
 
     /// Adds a task that the master does not know. The failed worker's run counts as its first attempt, which was
@@ -106,7 +106,7 @@ impl Master {
             return false;
         }
         if self.task(key).live.is_empty() {
-            self.make_known(healthy_id);
+            self.add_if_unknown(healthy_id);
             let healthy = self.workers().shared_id(healthy_id);
             self.start_attempt(key, &healthy, Fetched::No, false);
         }

@@ -11,7 +11,7 @@ use crate::wire::{
 };
 use serde_json::value::RawValue;
 
-/// A reported task is looked for among this many of its worker's live attempts before it is looked up by id. A worker
+/// How many of the worker's live attempts are searched for a reported task before it is looked up by id. A worker
 /// mostly reports on what it runs, so this saves 31% of the time of a report when there are 1,000,000 tasks.
 const LOOK_AT_FIRST: usize = 4;
 

@@ -2,12 +2,13 @@
 
 use std::io::Write as _;
 
-/// This many pieces of a run have a line of their own in the log.
+/// Of each run, at most this many dropped pieces get their own log line.
 const MAX_LISTED: u64 = 100;
 
-/// Logs the pieces of the input that get no reply. In a run of them, with no answered message in between, the
-/// first few have a line each. Of the rest there is a count at the end of the run, and whenever the run has become ten
-/// times as long. So the log of a run grows with the logarithm of its length, and is the same however the input arrives.
+/// Logs the pieces of the input that get no reply. A run is a series of them without an answered message in between. The
+/// first [`MAX_LISTED`] of a run get a line each. The rest are counted; the count is logged each time the run has grown
+/// tenfold, and when it ends. So the log of a run grows with the logarithm of its length, and does not depend on how the
+/// input arrives.
 #[derive(Debug, Default)]
 pub struct DropLog {
     /// How many there are in this run.

@@ -3,28 +3,28 @@
 mod edges;
 
 use super::story::{
-    Attempt, Backup, Barrier, End, Failure, FailureKind, Interruption, Job, JobEnd, Numbers,
+    Attempt, Backup, End, Failure, FailureKind, Interruption, Job, JobEnd, Numbers, OpenPeriod,
     Source, Story, Task, Worker,
 };
 use crate::master::{AttemptEnd, Event, Kind, LossCause, TaskState};
 use crate::wire::TaskCounts;
 use std::collections::HashMap;
 
-/// Collects the events of each request, and makes the story of them in the end.
+/// Collects the events of each request and builds the story from them.
 #[derive(Debug)]
 pub struct Collector {
     story: Story,
-    /// The last time that a message had.
+    /// The time of the latest message that has one.
     now: Option<i64>,
     /// What happened before the first message with a time: it counts as happening then.
-    early: Vec<Event>,
+    before_first_time: Vec<Event>,
     workers: HashMap<Box<str>, usize>,
     jobs: HashMap<Box<str>, usize>,
     tasks: HashMap<Box<str>, usize>,
     attempts: HashMap<(usize, u64), usize>,
-    /// Since when a task waits that was queued again.
+    /// When each requeued task that is still waiting was queued.
     requeued: HashMap<Box<str>, i64>,
-    /// The first tasks of a job wait together: how many of them have not been handed out yet.
+    /// For each job, how many maps and reduces have never been handed out.
     unstarted: Vec<[usize; 2]>,
 }
 
@@ -56,7 +56,7 @@ impl Collector {
                 numbers: Numbers::default(),
             },
             now: None,
-            early: Vec::new(),
+            before_first_time: Vec::new(),
             workers: HashMap::new(),
             jobs: HashMap::new(),
             tasks: HashMap::new(),
@@ -66,7 +66,7 @@ impl Collector {
         }
     }
 
-    /// Says something that a reader must know about where the story comes from.
+    /// Adds a note about the source of the story, for its readers.
     pub fn note(&mut self, sentence: String) {
         self.story.notes.push(sentence);
     }
@@ -78,22 +78,22 @@ impl Collector {
         {
             self.story.origin = now;
             self.now = at;
-            let early = std::mem::take(&mut self.early);
-            self.happen_all(&early, now);
+            let before_first_time = std::mem::take(&mut self.before_first_time);
+            self.apply_all(&before_first_time, now);
         }
         self.now = at.or(self.now);
         match self.now {
-            Some(now) => self.happen_all(events, now),
-            None => self.early.extend(events.into_iter().cloned()),
+            Some(now) => self.apply_all(events, now),
+            None => self.before_first_time.extend(events.into_iter().cloned()),
         }
     }
 
-    /// Marks that the master recovered from its journal, at the last time heard before.
+    /// Records that the master recovered from its journal, at the time of the latest message before.
     pub fn mark_recovery(&mut self) {
         self.story.recoveries.extend(self.now);
     }
 
-    fn happen_all<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>, now: i64) {
+    fn apply_all<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>, now: i64) {
         let events: Vec<&Event> = events.into_iter().collect();
         let mut request = RequestContext::default();
         for event in &events {
@@ -108,7 +108,7 @@ impl Collector {
             }
         }
         for event in events {
-            self.happen(event, now, &mut request);
+            self.apply(event, now, &mut request);
         }
         for attempt in request.superseded {
             let winner = request
@@ -121,7 +121,7 @@ impl Collector {
 
     // One list of all that can happen is easier to read than its pieces.
     #[allow(clippy::too_many_lines)]
-    fn happen<'e>(&mut self, event: &'e Event, now: i64, request: &mut RequestContext<'e>) {
+    fn apply<'e>(&mut self, event: &'e Event, now: i64, request: &mut RequestContext<'e>) {
         match event {
             Event::WorkerJoined { worker } => {
                 self.worker(worker, now);
@@ -184,7 +184,7 @@ impl Collector {
             Event::JobRemoved { job } => self.remove_job(job, now),
             Event::BarrierOpened { job } => {
                 let job = self.job(job, now);
-                self.story.jobs[job].barriers.push(Barrier {
+                self.story.jobs[job].barriers.push(OpenPeriod {
                     opened: now,
                     closed: None,
                 });
@@ -213,7 +213,7 @@ impl Collector {
             Event::AttemptFetched {
                 task, attempt, at, ..
             } => {
-                if let Some(attempt) = self.find(task, *attempt) {
+                if let Some(attempt) = self.find_attempt(task, *attempt) {
                     self.story.attempts[attempt].fetched.get_or_insert(*at);
                 }
             }
@@ -221,18 +221,18 @@ impl Collector {
                 task, attempt, end, ..
             } => {
                 let error = request.errors.get(&(&**task, *attempt)).copied();
-                if let Some(attempt) = self.find(task, *attempt) {
+                if let Some(attempt) = self.find_attempt(task, *attempt) {
                     self.end(attempt, *end, error, now, request);
                 }
             }
             Event::LateResultAccepted { task, attempt } => {
-                if let Some(attempt) = self.find(task, *attempt) {
+                if let Some(attempt) = self.find_attempt(task, *attempt) {
                     self.accept_late(attempt, now, request);
                 }
                 self.end_wait(task, now);
             }
             Event::ResultDropped { task, attempt, .. } => {
-                if let Some(attempt) = self.find(task, *attempt) {
+                if let Some(attempt) = self.find_attempt(task, *attempt) {
                     self.story.attempts[attempt].dropped.push(now);
                 }
             }
@@ -241,7 +241,7 @@ impl Collector {
                 attempt,
                 worker,
             } => {
-                if let Some(attempt) = self.find(task, *attempt) {
+                if let Some(attempt) = self.find_attempt(task, *attempt) {
                     self.story.attempts[attempt].output_lost = Some(now);
                     if let Some(failure) = self.failure(worker, request) {
                         failure.outputs.push(attempt);
@@ -295,7 +295,7 @@ impl Collector {
         });
     }
 
-    /// The failure by which a worker loses something in this request.
+    /// The failure in this request that makes a worker lose attempts or outputs.
     fn failure(&mut self, worker: &str, request: &RequestContext<'_>) -> Option<&mut Failure> {
         let worker = *self.workers.get(worker)?;
         self.story.workers[worker]
@@ -382,7 +382,7 @@ impl Collector {
         self.tasks.retain(|_, task| story.tasks[*task].job != job);
     }
 
-    /// Counts the tasks of a job that the master forgets, as they were in the end.
+    /// Counts the tasks of a removed job by their final states.
     fn count_tasks(&mut self, job: usize) {
         for task in self.story.tasks.iter().filter(|task| task.job == job) {
             let story = &mut self.story.jobs[job];
@@ -448,7 +448,7 @@ impl Collector {
         }
     }
 
-    fn find(&self, task: &str, attempt: u64) -> Option<usize> {
+    fn find_attempt(&self, task: &str, attempt: u64) -> Option<usize> {
         self.attempts.get(&(self.task_of(task)?, attempt)).copied()
     }
 
@@ -541,7 +541,7 @@ impl Collector {
     }
 }
 
-/// The text of a JSON string, as far as it is one.
+/// The text of a JSON string; any other JSON unchanged.
 fn text_of(json: &str) -> Box<str> {
     serde_json::from_str::<String>(json).map_or_else(|_| json.into(), String::into_boxed_str)
 }

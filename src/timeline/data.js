@@ -4,7 +4,7 @@ const attempts = story.attempts;
 const attemptCount = attempts.task.length;
 const tasks = story.tasks;
 
-// How an attempt ended: the codes of `End` in story.rs.
+// How an attempt ended, by the codes of `end_code` in page.rs.
 const ENDS = ['running', 'accepted', 'superseded', 'failed', 'inputs missing', 'timed out', 'lost', 'withdrawn'];
 const [RUNNING, ACCEPTED, SUPERSEDED, FAILED, INPUTS_MISSING, TIMED_OUT, LOST, WITHDRAWN] = ENDS.keys();
 const isBad = end => end >= FAILED && end <= LOST;

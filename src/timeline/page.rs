@@ -16,7 +16,7 @@ const SCRIPT: &str = concat!(
     include_str!("page.js")
 );
 
-/// Longer ids and errors are cut on the page: anybody's text may be in there, up to 64 MiB of it.
+/// Longer ids and errors are truncated on the page. They come from clients and can be up to 64 MiB long.
 const MAX_ID_CHARS: usize = 200;
 const MAX_ERROR_CHARS: usize = 2000;
 
@@ -50,16 +50,16 @@ pub fn write_page(story: &Story, mut output: impl Write) -> io::Result<()> {
     output.flush()
 }
 
-/// The first `most` characters of a text.
-pub(super) fn cut(text: &str, most: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(most) {
+/// At most `max_chars` characters of a text, then its length.
+pub(super) fn truncate(text: &str, max_chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max_chars) {
         None => text.into(),
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()).into(),
     }
 }
 
 fn id(text: &str) -> Cow<'_, str> {
-    cut(text, MAX_ID_CHARS)
+    truncate(text, MAX_ID_CHARS)
 }
 
 /// What the page's script reads, with all times from the origin on.
@@ -72,7 +72,7 @@ fn data(story: &Story) -> Value {
     let (heard_every, heard) = thin_out(story);
 
     let jobs: Vec<Value> = story.jobs.iter().map(|job| {
-        let error = job.failure.as_ref().map(|(task, error)| format!("task {}: {}", id(task), cut(error, MAX_ERROR_CHARS)));
+        let error = job.failure.as_ref().map(|(task, error)| format!("task {}: {}", id(task), truncate(error, MAX_ERROR_CHARS)));
         json!({
             "id": id(&job.id),
             "submitted": since(job.submitted),
@@ -108,7 +108,7 @@ fn data(story: &Story) -> Value {
     for (index, attempt) in all.iter().enumerate() {
         let mut extra = Map::new();
         if let Some(error) = &attempt.error {
-            extra.insert("why".into(), cut(error, MAX_ERROR_CHARS).into());
+            extra.insert("why".into(), truncate(error, MAX_ERROR_CHARS).into());
         } else if let Some((_, End::Lost(cause))) = attempt.ended {
             extra.insert("why".into(), loss_reason(cause).into());
         }
@@ -244,8 +244,8 @@ fn numbers(story: &Story) -> Value {
     })
 }
 
-/// When each worker was heard from, and how many ms apart these times are at least. Of times closer together only
-/// the first is kept, and the last before a longer silence.
+/// When each worker was heard from, and the resolution in ms. Of times closer together than that, only the first and the
+/// last before a longer gap are kept.
 fn thin_out(story: &Story) -> (u64, Vec<Vec<i64>>) {
     let mut every = 1;
     loop {
@@ -316,7 +316,7 @@ pub(super) fn end_name(end: Option<End>) -> &'static str {
 
 fn loss_reason(cause: LossCause) -> &'static str {
     match cause {
-        LossCause::Failure => "a check failed its worker",
+        LossCause::Failure => "a check found that its worker had failed",
         LossCause::Restart => "its worker was restarted",
         LossCause::Removal => "its worker was removed",
         LossCause::Reassignment => "its task was reassigned to another worker",

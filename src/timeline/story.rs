@@ -47,7 +47,8 @@ pub struct Worker {
     pub failures: Vec<Failure>,
 }
 
-/// A worker's failure by a check; or what costs attempts like one.
+/// A failure that a check detected, or another event in which a worker loses its attempts: a restart, a removal or a
+/// reassignment.
 #[derive(Debug)]
 pub struct Failure {
     pub kind: FailureKind,
@@ -79,7 +80,7 @@ pub struct Job {
     pub ended: Option<(i64, JobEnd)>,
     /// The id of the task that failed it, and the error.
     pub failure: Option<(Box<str>, Box<str>)>,
-    pub barriers: Vec<Barrier>,
+    pub barriers: Vec<OpenPeriod>,
     /// How many tasks it has.
     pub map_tasks: usize,
     pub reduce_tasks: usize,
@@ -96,9 +97,9 @@ pub enum JobEnd {
     Removed,
 }
 
-/// A stretch of time in which the reduces of a job could be handed out.
+/// A period during which the reduces of a job could be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Barrier {
+pub struct OpenPeriod {
     pub opened: i64,
     pub closed: Option<i64>,
 }
@@ -116,20 +117,20 @@ pub struct Attempt {
     pub task: usize,
     pub number: u64,
     pub worker: usize,
-    /// The live attempt whose task this one is a backup of.
+    /// Set if this attempt is a backup.
     pub backup: Option<Backup>,
     pub assigned: i64,
     pub fetched: Option<i64>,
     pub ended: Option<(i64, End)>,
-    /// Why it ended so, if it failed.
+    /// The error, if it failed.
     pub error: Option<Box<str>>,
-    /// When results of it came too late and were dropped.
+    /// When its late results were dropped.
     pub dropped: Vec<i64>,
-    /// An earlier end, if its result was welcome all the same.
+    /// How it ended before, if its result was accepted afterwards.
     pub interrupted: Option<Interruption>,
     /// When its output was lost, after it had been accepted.
     pub output_lost: Option<i64>,
-    /// Attempts of a worker at the same time are drawn in lanes of their own.
+    /// Its lane on the page. Attempts that overlap on a worker get different lanes.
     pub lane: usize,
 }
 
@@ -185,7 +186,7 @@ pub struct Numbers {
     pub saved: Saved,
 }
 
-/// For how long attempts ran whose work was not used because something failed, in ms.
+/// The running time of attempts whose work was lost to failures, in ms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
     pub with_workers: i128,
@@ -207,7 +208,7 @@ pub struct Saved {
     pub won: usize,
     /// For how long backups ran, in ms.
     pub cost_ms: i128,
-    /// By how much they made results come sooner, in ms, over those that won and of which it is known.
+    /// How much earlier results arrived because of backups, in ms, summed over the winners for which it is known.
     pub saved_ms: i128,
     /// The most that one of them saved, in ms.
     pub most_ms: i128,
@@ -276,8 +277,7 @@ impl Story {
             .map_or(0, |fetched| (i128::from(end) - i128::from(fetched)).max(0))
     }
 
-    /// Whether the work of an attempt was for nothing because something failed: it ended so, or its output was
-    /// lost.
+    /// Whether a failure wasted the work of an attempt: the attempt failed or was lost, or its output was lost.
     fn is_lost(&self, attempt: usize) -> bool {
         let attempt = &self.attempts[attempt];
         attempt.output_lost.is_some()
@@ -289,7 +289,8 @@ impl Story {
             })
     }
 
-    /// What a failure cost, in ms: how long the attempts ran whose work was lost by it, and not welcome later.
+    /// What a failure cost, in ms: the running time of the attempts whose work it lost, except those whose result was
+    /// accepted later.
     pub fn cost_ms(&self, failure: &Failure) -> i128 {
         let all = failure.attempts.iter().chain(&failure.outputs);
         all.filter(|attempt| self.is_lost(**attempt))
@@ -297,9 +298,9 @@ impl Story {
             .sum()
     }
 
-    /// By how much a backup made the result of its task come sooner, in ms: how much later the slow attempt
-    /// delivered; or, if it was lost or failed before it could, how much of a start the backup had then. `None`
-    /// if the backup did not win, or nobody knows, since the slow attempt never reported.
+    /// How much earlier a backup made its task's result arrive, in ms. If the slow attempt delivered later, this is the
+    /// time between the two results. If it failed or was lost first, it is the time for which the backup had already been
+    /// running. `None` if the backup did not win, or if the slow attempt never reported.
     pub fn saved_ms(&self, backup: usize) -> Option<i128> {
         let slow = &self.attempts[self.attempts[backup].backup?.slow?];
         let backup = &self.attempts[backup];

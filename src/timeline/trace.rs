@@ -1,6 +1,6 @@
 //! Writes a story in the Trace Event Format, for Perfetto and `chrome://tracing`.
 
-use super::page::{cut, end_name, job_end_name};
+use super::page::{end_name, job_end_name, truncate};
 use super::story::{FailureKind, Story};
 use crate::master::Kind;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
         output,
         "{{\"displayTimeUnit\":\"ms\",\"otherData\":{other},\"traceEvents\":["
     )?;
-    let name = |pid: u8, what: &str, tid: usize, name: &str| json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": cut(name, MAX_CHARS)}});
+    let name = |pid: u8, what: &str, tid: usize, name: &str| json!({"ph": "M", "pid": pid, "tid": tid, "name": what, "args": {"name": truncate(name, MAX_CHARS)}});
     write!(output, "{}", name(WORKERS, "process_name", 0, "workers"))?;
     let mut event = |event: Value| write!(output, ",\n{event}");
     event(name(JOBS, "process_name", 0, "jobs"))?;
@@ -75,16 +75,16 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
             "tid": first_lane[attempt.worker] + attempt.lane,
             "ts": us(start),
             "dur": us(end) - us(start),
-            "name": cut(&task.id, MAX_CHARS),
+            "name": truncate(&task.id, MAX_CHARS),
             "cat": if task.kind == Kind::Map { "map" } else { "reduce" },
             "args": {
                 "attempt": attempt.number,
-                "job": cut(&story.jobs[task.job].id, MAX_CHARS),
+                "job": truncate(&story.jobs[task.job].id, MAX_CHARS),
                 "end": end_name(attempt.ended.map(|(_, end)| end)),
                 "backup": attempt.backup.is_some(),
                 "fetched": attempt.fetched.is_some(),
                 "output_lost": attempt.output_lost.is_some(),
-                "error": attempt.error.as_deref().map(|error| cut(error, MAX_CHARS)),
+                "error": attempt.error.as_deref().map(|error| truncate(error, MAX_CHARS)),
             },
         }))?;
     }
@@ -95,7 +95,7 @@ pub fn write_trace(story: &Story, mut output: impl Write) -> io::Result<()> {
         let state = job.ended.map_or("running", |(_, end)| job_end_name(end));
         event(
             json!({"ph": "X", "pid": JOBS, "tid": tid, "ts": us(job.submitted), "dur": us(end) - us(job.submitted),
-            "name": cut(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.map_tasks, "reduces": job.reduce_tasks}}),
+            "name": truncate(&job.id, MAX_CHARS), "cat": "job", "args": {"state": state, "maps": job.map_tasks, "reduces": job.reduce_tasks}}),
         )?;
         for barrier in &job.barriers {
             event(

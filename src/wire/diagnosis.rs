@@ -55,14 +55,14 @@ pub fn find_fault(text: &[u8]) -> Option<Fault> {
     }
 }
 
-/// Who sent a text that is not a message, as far as it can be read: shown as ` (src "c1", msg_id 7)`, or not at all.
+/// The sender of a dropped text, if it can be read: displays as ` (src "c1", msg_id 7)`, or as nothing.
 #[derive(Debug, Default)]
-pub struct Origin {
+pub struct Sender {
     src: Option<String>,
     msg_id: Option<i64>,
 }
 
-impl Origin {
+impl Sender {
     /// Reads the beginning of a text.
     pub fn find(text: &[u8]) -> Self {
         let text = &text[..text.len().min(SENDER_WITHIN_BYTES)];
@@ -86,7 +86,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.src, self.msg_id) {
             (None, None) => Ok(()),

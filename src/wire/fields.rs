@@ -54,18 +54,18 @@ pub enum Field {
     Unknown,
 }
 
-/// The type as which a field is read, whatever the message.
+/// How a field is read, in every message.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum FieldKind {
     Text,
     Integer,
-    /// Kept as it came. So are some texts: `src`, which goes back as it came; `id`, which is a number in some
-    /// envelopes; and `error`, which often has escapes.
+    /// Kept unchanged as JSON. This includes some strings: `src`, which is repeated in the reply; `id`, which is a number
+    /// in some envelopes; and `error`, which often has escapes.
     Json,
 }
 
 impl Field {
-    fn kind(self) -> Kind {
+    fn kind(self) -> FieldKind {
         match self {
             Self::Type
             | Self::NodeId
@@ -74,7 +74,7 @@ impl Field {
             | Self::HealthyWorker
             | Self::JobId
             | Self::TaskId
-            | Self::MapOutput => Kind::Text,
+            | Self::MapOutput => FieldKind::Text,
             Self::MsgId
             | Self::Timestamp
             | Self::TimeoutMs
@@ -91,8 +91,8 @@ impl Field {
             | Self::Incarnation
             | Self::MaxWorkerFailures
             | Self::AvoidMs
-            | Self::TaskTimeoutMs => Kind::Integer,
-            _ => Kind::Json,
+            | Self::TaskTimeoutMs => FieldKind::Integer,
+            _ => FieldKind::Json,
         }
     }
 }
@@ -126,7 +126,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A field of [`Kind::Json`] as it came.
+    /// A field of [`FieldKind::Json`] as it came.
     pub fn json(self) -> Option<&'a RawValue> {
         match self {
             Self::Json(json) => Some(json),
@@ -142,18 +142,18 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Reads a value as a kind of field. Fails on most others, and on texts with escapes. The error says nothing of what
-/// was found: nobody would read it, and it takes far longer to put together.
-struct ValueReader(Kind);
+/// Reads a value as one kind of field. Fails on most values of other kinds, and on strings with escapes. The error does
+/// not describe the value: nobody would see it, and formatting it is slow.
+struct ValueReader(FieldKind);
 
 impl<'a> DeserializeSeed<'a> for ValueReader {
     type Value = Value<'a>;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Value<'a>, D::Error> {
         match self.0 {
-            Kind::Text => deserializer.deserialize_str(self),
-            Kind::Integer => deserializer.deserialize_any(self),
-            Kind::Json => Deserialize::deserialize(deserializer).map(Value::Json),
+            FieldKind::Text => deserializer.deserialize_str(self),
+            FieldKind::Integer => deserializer.deserialize_any(self),
+            FieldKind::Json => Deserialize::deserialize(deserializer).map(Value::Json),
         }
     }
 }
@@ -186,12 +186,12 @@ impl<'a> Visitor<'a> for ValueReader {
     }
 }
 
-/// The fields of one JSON object. Of a field given twice the last one counts.
+/// The fields of one JSON object. If a field is given twice, the last value counts.
 #[derive(Debug)]
 pub struct Fields<'a>([Option<Value<'a>>; Field::Unknown as usize]);
 
 impl<'a> Fields<'a> {
-    const NONE: Self = Self([None; Field::Unknown as usize]);
+    const EMPTY: Self = Self([None; Field::Unknown as usize]);
 
     /// The field as it came; `null` is a value.
     pub(super) fn given(&self, field: Field) -> Option<Value<'a>> {
@@ -243,7 +243,7 @@ impl<'a> Fields<'a> {
         self.if_given(field, |fields, field| fields.required(field, what, read))
     }
 
-    /// An optional field, read as the required one that it is when it is there.
+    /// An optional field. If it is present, `read` reads it like a required one.
     pub fn if_given<T>(
         &self,
         field: Field,
@@ -278,7 +278,7 @@ pub fn read_string(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// One JSON object, read: an envelope around a body, or a bare body.
+/// A parsed message: an envelope around a body, or a bare body.
 #[derive(Debug)]
 pub struct Message<'a> {
     /// The fields of the body.
@@ -290,16 +290,16 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Nothing read yet.
+    /// A message into which nothing has been read.
     pub const EMPTY: Self = Self {
-        fields: Fields::NONE,
+        fields: Fields::EMPTY,
         enveloped: false,
         has_object_body: true,
     };
 
     fn keep_only_src(&mut self) {
         let src = self.fields.given(Field::Src);
-        self.fields = Fields::NONE;
+        self.fields = Fields::EMPTY;
         self.fields.0[Field::Src as usize] = src;
     }
 
@@ -313,12 +313,12 @@ impl<'a> Message<'a> {
         is_error || self.fields.is_given(Field::InReplyTo)
     }
 
-    /// What the reply refers to. Errors: 12 if it is not a 64-bit integer.
+    /// The `msg_id`, which the reply repeats as `in_reply_to`. Errors: 12 if it is not a 64-bit integer.
     pub fn msg_id(&self) -> Result<Option<i64>, Error> {
         self.fields.if_given(Field::MsgId, Fields::integer)
     }
 
-    /// The request. Errors: 12 names the field that is missing or wrong, 10 the types that are known.
+    /// The request. Errors: 12 with the name of the missing or wrong field; 10 with the list of known types.
     pub fn request(&self) -> Result<Request<'a>, Error> {
         if !self.has_object_body {
             return Err(malformed(Field::Body, "must be an object"));
@@ -333,13 +333,14 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Reads a message (protocol, section 2) into `message`, which is [`EMPTY`](Message::EMPTY) before: it is
-/// large, and not moved about. Fails where the text is not one JSON object and nothing else.
+/// Reads a message (protocol, section 2) into `message`, which must be [`EMPTY`](Message::EMPTY). The caller provides it
+/// because it is too large to move cheaply. Fails if the text is not exactly one JSON object.
 ///
-/// Nearly always each field can be read as its kind, in one pass. Any other JSON object is for `parse_anything`.
+/// Nearly always, each field can be read as its kind, in one pass. `parse_anything` reads any other JSON object.
 ///
-/// Everything else in the crate that reads JSON objects reads them from bytes (`from_slice`), although they are texts:
-/// so the compiler inlines serde_json into this pass, which costs 6% more when the two share their code.
+/// All other code in this crate reads JSON objects from bytes (`from_slice`), even if it has a `str`. That leaves this
+/// pass as the only one that reads them with `from_str`, so the compiler inlines serde_json here. Sharing the code makes
+/// a heartbeat cost 5% more instructions.
 pub fn parse<'a>(text: &'a [u8], message: &mut Message<'a>) -> Result<(), NotAnObject> {
     let text = std::str::from_utf8(text).map_err(|_| NotAnObject)?;
     let mut json = serde_json::Deserializer::from_str(text);
@@ -358,8 +359,8 @@ pub(super) fn read_message<'a, D: Deserializer<'a>>(
     MessageReader { message, depth }.deserialize(json)
 }
 
-/// Reads a message whose fields are not of their kinds, are strings with escapes, or have keys that are not text; or
-/// whose body is not an object. Each of these still gets a reply.
+/// Reads a message that the single pass cannot: a field has an unexpected type, a string has escapes, a key is not valid
+/// text, or the body is not an object. Each of these still gets a reply.
 fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), NotAnObject> {
     *message = Message::EMPTY;
     let outer = read_fields(text).ok_or(NotAnObject)?;
@@ -378,13 +379,13 @@ fn parse_anything<'a>(text: &'a str, message: &mut Message<'a>) -> Result<(), No
 
 /// Reads the fields of any JSON object; `None` for anything else.
 pub fn read_fields(text: &str) -> Option<Fields<'_>> {
-    let mut fields = Fields::NONE;
-    let mut has_odd_key = false;
+    let mut fields = Fields::EMPTY;
+    let mut has_unchecked_key = false;
     let mut json = serde_json::Deserializer::from_slice(text.as_bytes());
-    let reader = FieldsReader(&mut fields, &mut has_odd_key);
+    let reader = FieldsReader(&mut fields, &mut has_unchecked_key);
     reader.deserialize(&mut json).ok()?;
     json.end().ok()?;
-    if has_odd_key {
+    if has_unchecked_key {
         serde_json::from_str::<&RawValue>(text).ok()?;
     }
     Some(fields)
@@ -461,7 +462,7 @@ impl<'a> Visitor<'a> for MessageReader<'_, 'a> {
     }
 }
 
-/// Reads the fields of an object, whatever they are, and whether a key is an odd one (see [`AnyKey`]).
+/// Reads the fields of an object as JSON, and sets the flag if a key needs another check (see [`AnyKey`]).
 struct FieldsReader<'f, 'a>(&'f mut Fields<'a>, &'f mut bool);
 
 impl<'a> DeserializeSeed<'a> for FieldsReader<'_, 'a> {
@@ -480,8 +481,8 @@ impl<'a> Visitor<'a> for FieldsReader<'_, 'a> {
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self(fields, has_odd_key) = self;
-        while let Some(field) = map.next_key_seed(AnyKey(has_odd_key))? {
+        let Self(fields, has_unchecked_key) = self;
+        while let Some(field) = map.next_key_seed(AnyKey(has_unchecked_key))? {
             match field {
                 Field::Unknown => _ = map.next_value::<IgnoredAny>()?,
                 field => fields.0[field as usize] = Some(Value::Json(map.next_value()?)),
@@ -491,8 +492,8 @@ impl<'a> Visitor<'a> for FieldsReader<'_, 'a> {
     }
 }
 
-/// Reads a key as bytes: its escapes may be ones that no text has (half of a surrogate pair). A key that is read so is
-/// not checked for raw control characters. It is odd where it may hold some.
+/// Reads a key as bytes, because its escapes may not form valid text (half of a surrogate pair). serde_json does not check
+/// such keys for raw control characters. The flag is set for a key that may contain some.
 struct AnyKey<'f>(&'f mut bool);
 
 impl<'a> DeserializeSeed<'a> for AnyKey<'_> {

@@ -181,14 +181,14 @@ fn meaningless_options_are_refused() {
         ("--journal-compact-from 1", "needs --journal FILE"),
         (
             r#"--journal "$FILE" --journal-compact-from x"#,
-            "is a count of bytes",
+            "must be a number of bytes",
         ),
         (
             r#"--journal "$FILE" --journal-compact-from -1"#,
             "looks like an option",
         ),
-        ("compact --bytes x", "--bytes is a count"),
-        (r#"compact --bytes 1 "$FILE""#, "without FILE"),
+        ("compact --bytes x", "--bytes must be a number of bytes"),
+        (r#"compact --bytes 1 "$FILE""#, "omit FILE or --bytes"),
         ("replay", "needs the FILE"),
     ] {
         let output = shell(&format!(r#""$NODE" {arguments} < /dev/null"#), &path);

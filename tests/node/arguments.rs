@@ -88,7 +88,7 @@ fn value_that_an_option_does_not_take_is_refused() {
     assert_eq!(refusal(&["--help="]), "--help takes no value; write --help");
     assert_eq!(
         refusal(&["--journal=j", "--journal-sync=always"]),
-        r#"--journal-sync is batch or never, not "always""#
+        r#"--journal-sync must be batch or never, not "always""#
     );
     assert_eq!(
         refusal(&["--journal-sync=never"]),

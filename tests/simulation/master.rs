@@ -108,7 +108,7 @@ impl Master {
         let reply = self.answer(b"{\"type\": \"snapshot\"}\n")?.pop()?;
         let snapshot: SnapshotOk = serde_json::from_str(&reply).ok()?;
         let service = catch_unwind(|| Service::restore(snapshot.state.get()));
-        self.node = Node::with(service.ok()?.ok()?, true);
+        self.node = Node::from_service(service.ok()?.ok()?, true);
         Some(())
     }
 

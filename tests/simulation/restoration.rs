@@ -21,7 +21,7 @@ struct SnapshotOk {
 }
 
 fn new_node(seed: u64) -> Node {
-    let mut node = Node::with(Service::default(), true);
+    let mut node = Node::from_service(Service::default(), true);
     // Every other node has a name, so that some of its replies are envelopes.
     if seed % 2 == 1 {
         answer(&mut node, r#"{"type": "init", "node_id": "n\u00e9\"1"}"#);
@@ -45,7 +45,7 @@ fn state(node: &mut Node) -> String {
 }
 
 fn restored(state: &str) -> Option<Node> {
-    Some(Node::with(Service::restore(state).ok()?, true))
+    Some(Node::from_service(Service::restore(state).ok()?, true))
 }
 
 /// Has the next part of a conversation with a node. Returns each line with its output.

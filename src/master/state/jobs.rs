@@ -164,8 +164,8 @@ impl Job {
 
     /// Replaces the counters of a task's lost result by those of its new one.
     pub(super) fn replace_lost_counters(&mut self, task: u32) {
-        if let Some(troubles) = &mut self.tasks[task as usize].troubles {
-            for (name, count) in std::mem::take(&mut troubles.lost_counters) {
+        if let Some(faults) = &mut self.tasks[task as usize].faults {
+            for (name, count) in std::mem::take(&mut faults.lost_counters) {
                 if let Some((sum, results)) = self.counters.get_mut(&name) {
                     *sum -= i128::from(count);
                     *results -= 1;
@@ -181,9 +181,9 @@ impl Job {
     /// Adds the counters of a task's result, or of its lost one, to the sums.
     pub(super) fn add_counters(&mut self, task: u32) {
         let task = &self.tasks[task as usize];
-        let counters = match (&task.result, &task.troubles) {
+        let counters = match (&task.result, &task.faults) {
             (Some(result), _) => &result.counters,
-            (None, Some(troubles)) => &troubles.lost_counters,
+            (None, Some(faults)) => &faults.lost_counters,
             (None, None) => return,
         };
         for (name, count) in counters {

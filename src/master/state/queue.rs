@@ -7,7 +7,8 @@ use std::collections::btree_map::{BTreeMap, Iter};
 use std::iter::Peekable;
 use std::ops::Bound;
 
-/// A priority queue of tasks by rank, divided into lanes. A task waits in the lane of its job and kind.
+/// A priority queue of tasks by [`Rank`], which says what the order means, divided into lanes. A task waits in the lane of
+/// its job and kind.
 ///
 /// A lane that is closed, or that a caller does not want, is skipped as a whole. At the closed barrier of a job with
 /// 1,000,000 reduces, a poll of one flat `BTreeMap` takes 14 ms; here it takes less than 1 µs.

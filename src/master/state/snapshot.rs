@@ -179,7 +179,7 @@ impl Master {
 fn is_untouched_reduce(task: &Task) -> bool {
     matches!(task.work, Work::Reduce)
         && task.attempts.is_empty()
-        && task.troubles.is_none()
+        && task.faults.is_none()
         && task.queued == Some(fresh_rank(task.order))
 }
 
@@ -206,7 +206,7 @@ fn task_record(task: &Task) -> TaskRecord<'_> {
         Work::Map { id, chunk } => (Some((&**id).into()), Some(chunk.get().into())),
         Work::Reduce => (None, None),
     };
-    let troubles = task.troubles.as_deref();
+    let faults = task.faults.as_deref();
     TaskRecord {
         id,
         chunk,
@@ -225,10 +225,9 @@ fn task_record(task: &Task) -> TaskRecord<'_> {
         }),
         failures: task.failures(),
         losses: task.losses(),
-        error: troubles.and_then(|troubles| Some(troubles.error.as_ref()?.get().into())),
+        error: faults.and_then(|faults| Some(faults.error.as_ref()?.get().into())),
         history: Cow::Borrowed(task.history()),
-        lost_counters: troubles.map_or_else(Cow::default, |troubles| {
-            Cow::Borrowed(&troubles.lost_counters)
-        }),
+        lost_counters: faults
+            .map_or_else(Cow::default, |faults| Cow::Borrowed(&faults.lost_counters)),
     }
 }

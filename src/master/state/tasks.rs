@@ -25,11 +25,11 @@ pub struct Task {
     /// Place in task order, the order in which the master came to know the tasks.
     pub order: u64,
     pub state: TaskState,
-    /// All attempt numbers of this task are greater than this: the highest one used by the tasks that were removed
-    /// before this task was added.
+    /// The highest attempt number that any task used that was removed before this one was added. This task's numbers are
+    /// all greater.
     pub numbers_above: u64,
-    /// Its attempts, by ascending number. One that ended before it was fetched is there only while it is the most
-    /// recent one or the winner.
+    /// Its attempts, by ascending number. One that ended before it was fetched is kept only while it is the latest attempt
+    /// or the winner, or if its worker has reported on it.
     pub attempts: Vec<Attempt>,
     pub live: LiveAttempts,
     /// Its rank in the queue, while it waits there.
@@ -37,7 +37,7 @@ pub struct Task {
     /// The rank of its backup, while one waits.
     pub backup: Option<Rank>,
     pub result: Option<Box<TaskResult>>,
-    pub troubles: Option<Box<Troubles>>,
+    pub faults: Option<Box<TaskFaults>>,
     /// Its index in the list of running tasks, while it is running.
     pub running_at: u32,
 }
@@ -87,7 +87,7 @@ pub struct Attempt {
     /// Place in the order of all assignments.
     pub assigned: u64,
     pub fetched: Fetched,
-    /// Since when the attempt has been running, for the monitor, in ms; `None` until a check times it.
+    /// When `check_stragglers` considers the attempt to have started, in ms; `None` until a fetch or a check sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs_from: Option<i64>,
     /// Whether it was fetched since the last recovery.
@@ -140,7 +140,7 @@ pub type Counters = BTreeMap<Box<str>, i64>;
 
 /// What went wrong with a task.
 #[derive(Debug, Default)]
-pub struct Troubles {
+pub struct TaskFaults {
     /// How many failures count towards `max_failures`.
     pub failures: u64,
     /// How many losses count towards `max_losses`.
@@ -162,7 +162,7 @@ pub struct History {
     pub at: i64,
 }
 
-impl Troubles {
+impl TaskFaults {
     pub(super) fn is_empty(&self) -> bool {
         self.failures == 0
             && self.losses == 0
@@ -228,7 +228,7 @@ impl Task {
             queued: None,
             backup: None,
             result: None,
-            troubles: None,
+            faults: None,
             running_at: 0,
         }
     }
@@ -241,7 +241,7 @@ impl Task {
         }
     }
 
-    /// The attempt of that number, unless there was none, or it is forgotten.
+    /// The attempt with this number; `None` if it never existed or is forgotten.
     pub fn attempt(&self, number: u64) -> Option<&Attempt> {
         self.place(number).map(|place| &self.attempts[place])
     }
@@ -301,24 +301,20 @@ impl Task {
     }
 
     pub fn failures(&self) -> u64 {
-        self.troubles
-            .as_ref()
-            .map_or(0, |troubles| troubles.failures)
+        self.faults.as_ref().map_or(0, |faults| faults.failures)
     }
 
     pub fn losses(&self) -> u64 {
-        self.troubles.as_ref().map_or(0, |troubles| troubles.losses)
+        self.faults.as_ref().map_or(0, |faults| faults.losses)
     }
 
     /// Which attempts went wrong, and on which workers.
     pub fn history(&self) -> &[History] {
-        self.troubles
-            .as_ref()
-            .map_or(&[], |troubles| &troubles.history)
+        self.faults.as_ref().map_or(&[], |faults| &faults.history)
     }
 
-    pub(super) fn troubles_mut(&mut self) -> &mut Troubles {
-        self.troubles.get_or_insert_default()
+    pub(super) fn faults_mut(&mut self) -> &mut TaskFaults {
+        self.faults.get_or_insert_default()
     }
 
     /// Forgets the attempts that no worker ever heard of, because they ended before they were fetched. The most recent
@@ -338,8 +334,8 @@ impl Task {
         }
         self.attempts.retain(is_remembered);
         let attempts = &self.attempts;
-        if let Some(troubles) = &mut self.troubles {
-            (troubles.history).retain(|entry| {
+        if let Some(faults) = &mut self.faults {
+            (faults.history).retain(|entry| {
                 attempts
                     .iter()
                     .any(|attempt| attempt.number == entry.attempt)

@@ -9,9 +9,9 @@ use std::rc::Rc;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Worker {
-    /// Place in the order in which workers became known.
+    /// The worker's position in the order in which workers became known.
     pub joined: u64,
-    /// The latest time heard, or the time of a check that stands in for it, in ms; `None` where neither is known.
+    /// The latest `timestamp` heard, or the `now` of a check that replaces it, in ms; `None` if neither is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_heartbeat: Option<i64>,
     /// Whether the worker waits for a check to set its last heartbeat. The next check that is not old does, unless the
@@ -46,18 +46,18 @@ impl Worker {
 pub struct Holdings {
     /// Its live attempts, by lane and then in the order in which they were assigned.
     pub live: BTreeMap<(Lane, u64), TaskKey>,
-    /// The unfinished tasks whose most recent attempt was here and is no longer live.
-    pub departed: BTreeSet<TaskKey>,
+    /// The unfinished tasks whose latest attempt ran on this worker and has ended.
+    pub ended_here: BTreeSet<TaskKey>,
     /// The accepted map outputs that live here and are still needed.
     pub outputs: BTreeSet<TaskKey>,
-    /// The jobs in which the last attempt that it reported on failed.
+    /// The jobs in which this worker's latest reported attempt failed.
     pub failed_in: BTreeSet<JobKey>,
 }
 
 impl Holdings {
     fn is_empty(&self) -> bool {
         self.live.is_empty()
-            && self.departed.is_empty()
+            && self.ended_here.is_empty()
             && self.outputs.is_empty()
             && self.failed_in.is_empty()
     }
@@ -65,12 +65,12 @@ impl Holdings {
 
 /// How a message from a worker changed its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    AsBefore,
+pub enum HealthChange {
+    None,
     /// It was not known before.
     Joined,
     /// It had failed.
-    Back,
+    Recovered,
 }
 
 /// All workers.
@@ -128,7 +128,7 @@ impl Workers {
 
     /// Records a message from a worker. From now on the worker is known, timed and healthy. A `timestamp` earlier than
     /// the last heartbeat does not move it back.
-    pub(super) fn hear(&mut self, id: &str, timestamp: i64) -> Heard {
+    pub(super) fn hear(&mut self, id: &str, timestamp: i64) -> HealthChange {
         let Some(worker) = self.known.get_mut(id) else {
             self.add(
                 id,
@@ -138,21 +138,21 @@ impl Workers {
                     ..Worker::default()
                 },
             );
-            return Heard::Joined;
+            return HealthChange::Joined;
         };
         worker.last_heartbeat = worker.last_heartbeat.max(Some(timestamp));
         worker.is_untimed = false;
         worker.heard_since_recovery = true;
         if !worker.has_failed {
-            return Heard::AsBefore;
+            return HealthChange::None;
         }
         worker.has_failed = false;
         self.failed -= 1;
-        Heard::Back
+        HealthChange::Recovered
     }
 
-    /// Makes a worker known that was assigned a task but was never heard from. Returns whether it was unknown before.
-    pub(super) fn make_known(&mut self, id: &str) -> bool {
+    /// Adds a worker that was assigned a task but was never heard from, if it is unknown. Returns whether it is new.
+    pub(super) fn add_if_unknown(&mut self, id: &str) -> bool {
         let is_new = !self.known.contains_key(id);
         if is_new {
             self.add(
@@ -190,7 +190,7 @@ impl Workers {
 
     /// Sets the last heartbeat of untimed workers to `now`. A worker whose last heartbeat is later than
     /// `latest_credible` becomes untimed, and that heartbeat is forgotten.
-    pub(super) fn set_clocks(&mut self, now: i64, latest_credible: i128) {
+    pub(super) fn time_untimed(&mut self, now: i64, latest_credible: i128) {
         for worker in self.known.values_mut() {
             if (worker.last_heartbeat).is_some_and(|last| i128::from(last) > latest_credible) {
                 worker.last_heartbeat = None;
@@ -232,8 +232,8 @@ impl Workers {
     pub(super) fn hold<R>(&mut self, id: &WorkerId, change: impl FnOnce(&mut Holdings) -> R) -> R {
         if let Some(holdings) = self.holdings.get_mut(id) {
             let result = change(holdings);
-            // What a known worker holds changes all the time, so its entry stays until the worker is forgotten. While
-            // there are fewer entries than known workers, nobody has to look up which this is.
+            // A known worker's holdings change all the time, so its entry is kept until the worker is forgotten. The
+            // lengths are compared first, because that often saves the look-up.
             if holdings.is_empty()
                 && self.holdings.len() > self.known.len()
                 && !self.known.contains_key(id)
@@ -267,13 +267,13 @@ impl Workers {
     /// Adds a worker from a snapshot. Errors: the worker appears twice, or violates an invariant.
     pub(super) fn load(&mut self, id: &WorkerId, worker: Worker) -> Result<(), &'static str> {
         if worker.has_asked && worker.has_failed {
-            return Err("a failed worker has not asked for a task since it failed");
+            return Err("a failed worker is marked as having asked for a task");
         }
         if worker.last_heartbeat.is_none() && !worker.is_untimed {
-            return Err("a worker that was never heard from is untimed");
+            return Err("a worker has no last heartbeat and is not marked as untimed");
         }
         if worker.joined >= self.joined {
-            return Err("a worker became known after the last one did");
+            return Err("a worker's place in the joining order is too large");
         }
         self.failed += usize::from(worker.has_failed);
         self.asking += usize::from(worker.has_asked);

@@ -57,8 +57,8 @@ impl Collector {
     pub fn finish(mut self, master: &mut Master) -> Story {
         if self.now.is_none() {
             self.now = Some(0);
-            let early = std::mem::take(&mut self.early);
-            self.happen_all(&early, 0);
+            let before_first_time = std::mem::take(&mut self.before_first_time);
+            self.apply_all(&before_first_time, 0);
         }
         for job in 0..self.story.jobs.len() {
             self.stop_waiting(job, None);

@@ -5,7 +5,7 @@ use crate::master::state::Master;
 use crate::master::state::jobs::{Job, JobState, TAKEN_IN};
 use crate::master::state::keys::{JobKey, Kind, Rank, TaskKey, WorkerId, fresh_rank};
 use crate::master::state::tasks::{
-    History, LiveAttempts, Task, TaskResult, TaskState, Troubles, Work,
+    History, LiveAttempts, Task, TaskFaults, TaskResult, TaskState, Work,
 };
 use crate::master::state::workers::Worker;
 use crate::wire::{MAX_REDUCE_TASKS, split_array};
@@ -214,7 +214,7 @@ impl Loader {
             record.failures <= MAX_COUNT && record.losses <= MAX_COUNT,
             "a count is too large",
         )?;
-        let troubles = Troubles {
+        let faults = TaskFaults {
             failures: record.failures,
             losses: record.losses,
             error: record.error.as_deref().map(text).transpose()?,
@@ -226,8 +226,8 @@ impl Loader {
                 .collect(),
             lost_counters: record.lost_counters.into_owned(),
         };
-        if !troubles.is_empty() {
-            task.troubles = Some(Box::new(troubles));
+        if !faults.is_empty() {
+            task.faults = Some(Box::new(faults));
         }
         self.add(task)
     }
@@ -430,7 +430,7 @@ impl Master {
                 && !task.live.contains(last.number)
             {
                 self.workers
-                    .hold(&last.worker, |holdings| holdings.departed.insert(key));
+                    .hold(&last.worker, |holdings| holdings.ended_here.insert(key));
             }
             if kind == Kind::Map
                 && outputs_live

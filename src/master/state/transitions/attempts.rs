@@ -20,7 +20,7 @@ impl Master {
         self.effect = Effect::Changed;
         self.leave_queue(key);
         self.drop_backup(key);
-        self.leave_departed(key);
+        self.leave_ended_here(key);
         let assigned = self.totals.attempts.started;
         self.totals.attempts.started += 1;
         self.totals.attempts.speculative += u64::from(is_backup);
@@ -130,7 +130,7 @@ impl Master {
             End::InputsMissing => {}
             End::Lost(cause) => {
                 if was_fetched && cause != LossCause::Removal {
-                    task.troubles_mut().losses += 1;
+                    task.faults_mut().losses += 1;
                 }
                 self.totals.attempts.lost += 1;
             }
@@ -148,7 +148,7 @@ impl Master {
         let task = self.jobs.task_mut(key);
         if task.last_number() == number {
             self.workers
-                .hold(&worker, |holdings| holdings.departed.insert(key));
+                .hold(&worker, |holdings| holdings.ended_here.insert(key));
         } else if !was_fetched {
             task.forget_unfetched();
         }
@@ -187,7 +187,7 @@ impl Master {
             .get(worker)
             .and_then(|worker| worker.last_heartbeat);
         if let Some(last) = last {
-            let history = &mut self.jobs.task_mut(key).troubles_mut().history;
+            let history = &mut self.jobs.task_mut(key).faults_mut().history;
             let entry = History {
                 attempt,
                 worker: Rc::clone(worker),
@@ -207,15 +207,15 @@ impl Master {
         }
     }
 
-    /// Removes an unfinished task from the `departed` list of the worker that had its most recent attempt.
-    pub(super) fn leave_departed(&mut self, key: TaskKey) {
+    /// Removes an unfinished task from the `ended_here` list of the worker that had its most recent attempt.
+    pub(super) fn leave_ended_here(&mut self, key: TaskKey) {
         let task = self.jobs.task(key);
         if let Some(last) = task.attempts.last()
             && task.state.is_unfinished()
             && !task.live.contains(last.number)
         {
             self.workers
-                .hold(&last.worker, |holdings| holdings.departed.remove(&key));
+                .hold(&last.worker, |holdings| holdings.ended_here.remove(&key));
         }
     }
 }

@@ -95,7 +95,7 @@ impl Master {
 
     /// Removes a task from everything that refers to it, before it is forgotten.
     pub(super) fn detach(&mut self, key: TaskKey) {
-        self.leave_departed(key);
+        self.leave_ended_here(key);
         let lane = self.jobs.lane(key);
         let task = self.jobs.task(key);
         for attempt in task.live_attempts() {

@@ -11,17 +11,17 @@ use std::rc::Rc;
 impl Master {
     /// Counts a failure of a task towards its limit.
     pub(in crate::master) fn count_failure(&mut self, key: TaskKey) {
-        self.jobs.task_mut(key).troubles_mut().failures += 1;
+        self.jobs.task_mut(key).faults_mut().failures += 1;
     }
 
     /// Counts the loss of an output that a reduce could not fetch.
     pub(in crate::master) fn count_lost_output(&mut self, key: TaskKey) {
-        self.jobs.task_mut(key).troubles_mut().losses += 1;
+        self.jobs.task_mut(key).faults_mut().losses += 1;
     }
 
     /// Keeps the error of a task's last failure, a JSON string.
     pub(in crate::master) fn set_error(&mut self, key: TaskKey, error: Box<RawValue>) {
-        self.jobs.task_mut(key).troubles_mut().error = Some(error);
+        self.jobs.task_mut(key).faults_mut().error = Some(error);
     }
 
     /// Queues an unfinished task without a live attempt behind those that were queued before.
@@ -103,7 +103,7 @@ impl Master {
             return;
         };
         if !result.counters.is_empty() {
-            task.troubles_mut().lost_counters = result.counters;
+            task.faults_mut().lost_counters = result.counters;
         }
         task.forget_unfetched();
         let last = task.attempts.last().map(|last| Rc::clone(&last.worker));
@@ -123,7 +123,7 @@ impl Master {
         self.set_state(key, TaskState::Idle);
         if let Some(last) = &last {
             self.workers
-                .hold(last, |holdings| holdings.departed.insert(key));
+                .hold(last, |holdings| holdings.ended_here.insert(key));
         }
         let jobs = &self.jobs;
         self.events.detail(|| Event::OutputLost {
@@ -144,7 +144,7 @@ impl Master {
         self.effect = Effect::Changed;
         self.leave_queue(key);
         self.drop_backup(key);
-        self.leave_departed(key);
+        self.leave_ended_here(key);
         let task = self.jobs.task(key);
         let winner = task.result.as_ref().map(|result| result.attempt);
         for number in task.live.iter() {

@@ -3,30 +3,30 @@
 use crate::master::events::Event;
 use crate::master::state::Master;
 use crate::master::state::keys::WorkerId;
-use crate::master::state::workers::Heard;
+use crate::master::state::workers::HealthChange;
 use crate::wire::Effect;
 
 impl Master {
     /// Records a message from a worker, which shows that it is alive.
     pub(in crate::master) fn hear(&mut self, id: &str, timestamp: i64) {
         self.effect = self.effect.max(Effect::Heard);
-        let heard = self.workers.hear(id, timestamp);
+        let change = self.workers.hear(id, timestamp);
         self.events.detail(|| Event::WorkerHeard {
             worker: id.into(),
             at: timestamp,
         });
-        match heard {
-            Heard::AsBefore => {}
-            Heard::Joined => self
+        match change {
+            HealthChange::None => {}
+            HealthChange::Joined => self
                 .events
                 .push(|| Event::WorkerJoined { worker: id.into() }),
-            Heard::Back => self.events.push(|| Event::WorkerBack { worker: id.into() }),
+            HealthChange::Recovered => self.events.push(|| Event::WorkerBack { worker: id.into() }),
         }
     }
 
     /// Makes a worker known that is assigned a task but was never heard from.
-    pub(in crate::master) fn make_known(&mut self, id: &str) {
-        if self.workers.make_known(id) {
+    pub(in crate::master) fn add_if_unknown(&mut self, id: &str) {
+        if self.workers.add_if_unknown(id) {
             self.events
                 .push(|| Event::WorkerJoined { worker: id.into() });
         }
@@ -50,8 +50,8 @@ impl Master {
 
     /// Sets the last heartbeat of untimed workers to `now`, and makes those untimed whose last heartbeat is later than
     /// `latest_credible`. Times are in ms.
-    pub(in crate::master) fn set_worker_clocks(&mut self, now: i64, latest_credible: i128) {
-        self.workers.set_clocks(now, latest_credible);
+    pub(in crate::master) fn time_untimed_workers(&mut self, now: i64, latest_credible: i128) {
+        self.workers.time_untimed(now, latest_credible);
     }
 
     /// Marks a worker as failed.
