@@ -7,6 +7,9 @@ feeds all of IN to a master of its own. The master reads no clock and draws no r
 the same replies. OUT takes only the reply that is next: the first replica to publish one wins, and the others move on.
 There is no leader to elect, and nothing to do when one dies.
 
+With each reply goes a checksum of it and of all replies before it. A replica that finds another checksum in OUT than its
+own has read another IN: it stops at once, since its state is wrong, and starts again from the last snapshot.
+
 Every 20,000 messages, a replica that wins puts the state of its master into the object store, and removes from the
 streams what came before the state before. A replica starts from the last state, and needs no disk.
 
@@ -15,6 +18,7 @@ What goes wrong ends the process, and a second later another one is in its place
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -24,7 +28,7 @@ import time
 from collections import deque
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nats.errors import Error as NatsError
 from nats.js import api
@@ -41,10 +45,20 @@ ACK_S = 3.0
 WRONG_LAST_SEQUENCE = 10071
 MARGIN = 4096  # Bytes of a message that are not the reply: its headers and subject.
 SNAPSHOT_REPLY = b'{"type": "snapshot_ok", "state": '
+CHAIN = "Mapreduce-Chain"  # The header with the checksum.
 
 
 class Ended(Exception):
     """This life of the replica is over; the text says why."""
+
+
+class Reply(NamedTuple):
+    """The master's reply to message k of IN, and the checksum of all replies up to it."""
+
+    k: int
+    sender: str
+    text: bytes
+    chain: str
 
 
 class Replica:
@@ -55,7 +69,8 @@ class Replica:
         self.began = time.monotonic()
         self.fed = 0  # The last message of IN that the master was given.
         self.unanswered: deque[tuple[int, str, bytes | None]] = deque()  # (k, sender, what to answer instead).
-        self.replies: deque[tuple[int, str, bytes]] = deque()  # (k, sender, reply), in order, which OUT may lack.
+        self.replies: deque[Reply] = deque()  # In order, those that OUT may lack.
+        self.chain = ""  # The checksum of all replies so far.
         self.stored = 0  # OUT has all replies up to this one.
         self.replayed_to = 0  # The last reply that OUT had when this life began.
         self.is_late = True  # Whether another replica was faster, the last time.
@@ -91,6 +106,7 @@ class Replica:
                 state.write_bytes(snapshot.data)
                 command += ["--restore", str(state)]
                 self.fed = self.last_snapshot = number_of(snapshot.info)
+                self.chain = chain_of(snapshot.info)
             pipe = asyncio.subprocess.PIPE
             self.master = await asyncio.create_subprocess_exec(
                 *command, stdin=pipe, stdout=pipe, limit=1 << 30, start_new_session=True
@@ -150,29 +166,36 @@ class Replica:
                 continue
             if len(reply) > self.connection.max_payload - MARGIN:
                 reply = too_large(reply)
+            self.chain = hashlib.blake2b(self.chain.encode() + reply, digest_size=8).hexdigest()
             if k == self.replayed_to:
-                await self.compare(k, reply)
+                await self.compare(k, self.chain)
+                self.say(f"caught up with message {k} after {time.monotonic() - self.began:.1f} s")
             if k > self.stored:
-                self.replies.append((k, sender, reply))
+                self.replies.append(Reply(k, sender, reply, self.chain))
                 self.news.set()
                 if len(self.replies) > BACKLOG:
                     self.room.clear()
         raise Ended("the master ended")
 
-    async def compare(self, k: int, reply: bytes) -> None:
-        """Looks whether this master makes the reply that OUT has."""
+    async def compare(self, k: int, chain: str) -> None:
+        """Checks that OUT has this master's replies up to the one to message k. Raises Ended."""
         stored = await self.js.get_msg(bus.OUT, k)
-        if stored.data != reply:
-            raise Ended(f"this master's reply to message {k} is not the one in OUT: is it of another version?")
-        self.say(f"caught up with message {k} after {time.monotonic() - self.began:.1f} s")
+        if (stored.headers or {}).get(CHAIN) != chain:
+            raise Ended(
+                f"OUT has other replies than this master's, up to message {k}: is it of another version, or does the "
+                "server that it reads from have another IN?"
+            )
 
     # --- OUT -------------------------------------------------------------------------------------------------------
 
     async def publish(self) -> None:
         """Publishes replies, as many as there are at once. A replica that was late holds back, and tries one only."""
         while True:
-            while self.replies and self.replies[0][0] <= self.stored:
-                self.replies.popleft()
+            known = None
+            while self.replies and self.replies[0].k <= self.stored:
+                known = self.replies.popleft()
+            if known and self.is_late:
+                await self.compare(known.k, known.chain)
             if len(self.replies) <= BACKLOG:
                 self.room.set()
             if not self.replies:
@@ -182,27 +205,27 @@ class Replica:
                 await asyncio.sleep(HOLD_BACK_S)
             length = 1 if self.is_late else WINDOW
             window = [self.replies[at] for at in range(min(length, len(self.replies)))]
-            if window[0][0] > self.stored:
+            if window[0].k > self.stored:
                 await self.publish_window(window)
 
-    async def publish_window(self, window: list[tuple[int, str, bytes]]) -> None:
+    async def publish_window(self, window: list[Reply]) -> None:
         """Sets `stored` to what is known to be in OUT, and `is_late`."""
         self.round, self.unacked, self.is_late = self.round + 1, len(window), False
         self.acked.clear()
-        for k, sender, reply in window:
+        for reply in window:
             # With a reply subject of its own: the library's own way loses the error that says who was faster.
             await self.connection.publish(
-                f"{bus.REPLIES}.{sender}",
-                reply,
-                reply=f"{self.acks}.{self.round}.{k}",
-                headers={"Nats-Expected-Last-Sequence": str(k - 1)},
+                f"{bus.REPLIES}.{reply.sender}",
+                reply.text,
+                reply=f"{self.acks}.{self.round}.{reply.k}",
+                headers={"Nats-Expected-Last-Sequence": str(reply.k - 1), CHAIN: reply.chain},
             )
         try:
             async with asyncio.timeout(ACK_S):
                 await self.acked.wait()
         except TimeoutError:
             pass  # They are sent again, and may turn out to be there.
-        if self.stored < window[0][0]:
+        if self.stored < window[0].k:
             await asyncio.sleep(0.1)
 
     async def hear_ack(self, message: Any) -> None:
@@ -227,14 +250,16 @@ class Replica:
         if not reply.startswith(SNAPSHOT_REPLY):
             raise Ended(f"the master gives no snapshot: {reply[:200]!r}")
         if self.keeping is None or self.keeping.done():
-            self.keeping = asyncio.create_task(self.store_snapshot(k, reply[len(SNAPSHOT_REPLY) : -1]))
+            state = reply[len(SNAPSHOT_REPLY) : -1]
+            self.keeping = asyncio.create_task(self.store_snapshot(k, self.chain, state))
 
-    async def store_snapshot(self, k: int, state: bytes) -> None:
+    async def store_snapshot(self, k: int, chain: str, state: bytes) -> None:
         """Stores it, and removes what only an older one than the one before it needs. It may fail without harm."""
         try:
             while self.stored < k:  # What no reply is known of might be lost with this replica's luck.
                 await asyncio.sleep(0.1)
-            await self.store.put(f"after-{k}", state)
+            await self.compare(k, chain)
+            await self.store.put(f"after-{k}-{chain}", state)
             states = sorted(await self.store.list(ignore_deletes=True), key=number_of)
             for old in states[:-2]:
                 await self.store.delete(old.name)
@@ -242,7 +267,7 @@ class Replica:
                 for stream in bus.IN, bus.OUT:
                     await self.js.purge_stream(stream, seq=number_of(states[-2]) + 1)
             self.say(f"stored the state after message {k}")
-        except (NatsError, OSError, TimeoutError) as error:
+        except (Ended, NatsError, OSError, TimeoutError) as error:
             self.say(f"the state after message {k} was not stored: {error!r}")
 
     def say(self, text: str) -> None:
@@ -251,7 +276,12 @@ class Replica:
 
 def number_of(info: api.ObjectInfo) -> int:
     """The message after which a snapshot was taken."""
-    return int(info.name.removeprefix("after-"))
+    return int(info.name.split("-")[1])
+
+
+def chain_of(info: api.ObjectInfo) -> str:
+    """The checksum of all replies before a snapshot."""
+    return info.name.split("-")[2]
 
 
 def too_large(reply: bytes) -> bytes:

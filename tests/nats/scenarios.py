@@ -362,14 +362,14 @@ async def partitions(cluster: PartitionedCluster) -> None:
             break
         await asyncio.sleep(0.1)
     assert "w3 is back" in cluster.log("monitor"), cluster.log("monitor")
-    await finish(cluster)
+    await finish(cluster, copies_may_differ=True)
 
 
-async def finish(cluster: Cluster) -> None:
+async def finish(cluster: Cluster, **options: bool) -> None:
     """Ends whoever may still send, and checks the streams."""
     for name in [name for name in cluster.processes if re.fullmatch(r"w\d|monitor", name)]:
         cluster.kill(name)
-    await cluster.check_streams()
+    await cluster.check_streams(**options)
 
 
 async def measure(cluster: Cluster) -> None:
