@@ -7,8 +7,9 @@ feeds all of IN to a master of its own. The master reads no clock and draws no r
 the same replies. OUT takes only the reply that is next: the first replica to publish one wins, and the others move on.
 There is no leader to elect, and nothing to do when one dies.
 
-With each reply goes a checksum of it and of all replies before it. A replica that finds another checksum in OUT than its
-own has read another IN: it stops at once, since its state is wrong, and starts again from the last snapshot.
+With each reply goes a checksum of it and of all replies before it. A replica publishes a reply only when the one before it
+in OUT is its own or has its own checksum. One that finds another checksum has read another IN: it stops, since its state
+is wrong, and starts again from the last snapshot. So all of OUT is what one master makes of one sequence of requests.
 
 Every 20,000 messages, a replica that wins puts the state of its master into the object store, and removes from the
 streams what came before the state before. A replica starts from the last state, and needs no disk.
@@ -53,11 +54,12 @@ class Ended(Exception):
 
 
 class Reply(NamedTuple):
-    """The master's reply to message k of IN, and the checksum of all replies up to it."""
+    """The master's reply to message k of IN, and the checksums of all replies before it and up to it."""
 
     k: int
     sender: str
     text: bytes
+    before: str
     chain: str
 
 
@@ -71,6 +73,8 @@ class Replica:
         self.unanswered: deque[tuple[int, str, bytes | None]] = deque()  # (k, sender, what to answer instead).
         self.replies: deque[Reply] = deque()  # In order, those that OUT may lack.
         self.chain = ""  # The checksum of all replies so far.
+        self.verified = 0  # OUT has this replica's replies up to this one.
+        self.beaten = 0  # The first reply of the last window that another replica published first, or 0.
         self.stored = 0  # OUT has all replies up to this one.
         self.replayed_to = 0  # The last reply that OUT had when this life began.
         self.is_late = True  # Whether another replica was faster, the last time.
@@ -166,12 +170,14 @@ class Replica:
                 continue
             if len(reply) > self.connection.max_payload - MARGIN:
                 reply = too_large(reply)
-            self.chain = hashlib.blake2b(self.chain.encode() + reply, digest_size=8).hexdigest()
+            before = self.chain
+            self.chain = hashlib.blake2b(before.encode() + reply, digest_size=8).hexdigest()
             if k == self.replayed_to:
                 await self.compare(k, self.chain)
+                self.verified = k
                 self.say(f"caught up with message {k} after {time.monotonic() - self.began:.1f} s")
             if k > self.stored:
-                self.replies.append(Reply(k, sender, reply, self.chain))
+                self.replies.append(Reply(k, sender, reply, before, self.chain))
                 self.news.set()
                 if len(self.replies) > BACKLOG:
                     self.room.clear()
@@ -179,7 +185,14 @@ class Replica:
 
     async def compare(self, k: int, chain: str) -> None:
         """Checks that OUT has this master's replies up to the one to message k. Raises Ended."""
-        stored = await self.js.get_msg(bus.OUT, k)
+        while True:
+            try:
+                stored = await self.js.get_msg(bus.OUT, k)
+                break
+            except NotFoundError:
+                raise Ended(f"OUT has no reply to message {k} any more") from None
+            except (NatsError, OSError, TimeoutError):  # OUT has no leader now. Nothing can be published either.
+                await asyncio.sleep(0.5)
         if (stored.headers or {}).get(CHAIN) != chain:
             raise Ended(
                 f"OUT has other replies than this master's, up to message {k}: is it of another version, or does the "
@@ -191,11 +204,8 @@ class Replica:
     async def publish(self) -> None:
         """Publishes replies, as many as there are at once. A replica that was late holds back, and tries one only."""
         while True:
-            known = None
             while self.replies and self.replies[0].k <= self.stored:
-                known = self.replies.popleft()
-            if known and self.is_late:
-                await self.compare(known.k, known.chain)
+                self.replies.popleft()
             if len(self.replies) <= BACKLOG:
                 self.room.set()
             if not self.replies:
@@ -205,12 +215,16 @@ class Replica:
                 await asyncio.sleep(HOLD_BACK_S)
             length = 1 if self.is_late else WINDOW
             window = [self.replies[at] for at in range(min(length, len(self.replies)))]
-            if window[0].k > self.stored:
+            first = window[0]
+            if first.k > self.stored:
+                if first.k - 1 > self.verified:
+                    await self.compare(first.k - 1, first.before)
+                    self.verified = first.k - 1
                 await self.publish_window(window)
 
     async def publish_window(self, window: list[Reply]) -> None:
-        """Sets `stored` to what is known to be in OUT, and `is_late`."""
-        self.round, self.unacked, self.is_late = self.round + 1, len(window), False
+        """Sets `stored` to what is known to be in OUT, and `is_late`. Raises Ended where OUT has another reply."""
+        self.round, self.unacked, self.is_late, self.beaten = self.round + 1, len(window), False, 0
         self.acked.clear()
         for reply in window:
             # With a reply subject of its own: the library's own way loses the error that says who was faster.
@@ -225,6 +239,8 @@ class Replica:
                 await self.acked.wait()
         except TimeoutError:
             pass  # They are sent again, and may turn out to be there.
+        if self.beaten:
+            await self.compare(self.beaten, window[self.beaten - window[0].k].chain)
         if self.stored < window[0].k:
             await asyncio.sleep(0.1)
 
@@ -234,9 +250,14 @@ class Replica:
         error = ack.get("error", {})
         if error.get("err_code") == WRONG_LAST_SEQUENCE:
             last = int(error["description"].rsplit(" ", 1)[1])
-            self.is_late |= last >= k
+            if last >= k:
+                self.is_late = True
+                if round == self.round:
+                    self.beaten = min(self.beaten or k, k)
         else:
             last = 0 if error else ack.get("seq", 0)
+            if last == self.verified + 1:
+                self.verified = last
         self.stored = max(self.stored, last)
         if round == self.round:
             self.unacked -= 1

@@ -34,21 +34,23 @@ const plural = (count, one, many = one + 's') => `${grouped(count)} ${count === 
 
 const SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 
+const NBSP = '\u00a0';
+
 /** A duration, exact to the ms up to a minute, and to a tenth of a second up to an hour. */
 function duration(ms) {
   const sign = ms < 0 ? '−' : '';
   ms = Math.abs(ms);
-  if (ms < SECOND) return `${sign}${ms} ms`;
-  if (ms < MINUTE) return `${sign}${trimmed(ms / SECOND, 3)} s`;
-  if (ms < HOUR) return `${sign}${Math.floor(ms / MINUTE)} min ${trimmed(Math.floor(ms % MINUTE / 100) / 10, 1)} s`;
-  if (ms < 2 * DAY) return `${sign}${grouped(Math.floor(ms / HOUR))} h ${Math.floor(ms % HOUR / MINUTE)} min`;
-  if (ms < 1000 * DAY) return `${sign}${grouped(Math.floor(ms / DAY))} d ${Math.floor(ms % DAY / HOUR)} h`;
-  return `${sign}${grouped(Math.round(ms / DAY / 365.25))} years`;
+  if (ms < SECOND) return `${sign}${ms}${NBSP}ms`;
+  if (ms < MINUTE) return `${sign}${trimmed(ms / SECOND, 3)}${NBSP}s`;
+  if (ms < HOUR) return `${sign}${Math.floor(ms / MINUTE)}${NBSP}min ${trimmed(Math.floor(ms % MINUTE / 100) / 10, 1)}${NBSP}s`;
+  if (ms < 2 * DAY) return `${sign}${grouped(Math.floor(ms / HOUR))}${NBSP}h ${Math.floor(ms % HOUR / MINUTE)}${NBSP}min`;
+  if (ms < 1000 * DAY) return `${sign}${grouped(Math.floor(ms / DAY))}${NBSP}d ${Math.floor(ms % DAY / HOUR)}${NBSP}h`;
+  return `${sign}${grouped(Math.round(ms / DAY / 365.25))}${NBSP}years`;
 }
 const trimmed = (number, digits) => number.toFixed(digits).replace(/\.?0+$/, '');
 
 /** Time that many workers spent: hours of it are normal. */
-const workTime = ms => ms < HOUR ? duration(ms) : `${grouped(trimmed(Math.floor(ms / HOUR * 10) / 10, 1))} h`;
+const workTime = ms => ms < HOUR ? duration(ms) : `${grouped(trimmed(Math.floor(ms / HOUR * 10) / 10, 1))}${NBSP}h`;
 
 /** A moment on the page's clock, as exact as `step` needs it (1 ms if left out). */
 function clock(ms, step = 1) {

@@ -327,6 +327,9 @@ function drawActivity() {
   drawMoments(context, height);
 }
 
+/** Whether a check ever failed a worker; one that restarted or was removed has not failed. */
+const hasFailed = worker => worker.failures.some(failure => failure.kind === 'check');
+
 // Rows: a worker each, as many lanes high as it ran attempts at once.
 const rows = story.workers.map((worker, index) => {
   const lanes = workerAttempts[index].reduce((most, attempt) => Math.max(most, attempts.lane[attempt] + 1), 1);
@@ -426,10 +429,10 @@ function drawRows(scroll, height, state) {
     // Names, as many as have room; the one that is pointed at always.
     const middle = row.top + (row.height - (isThin ? 0 : row.gap / 2)) / 2;
     if (middle - labelled >= 13 || !isThin) {
-      context.fillStyle = color[row.worker.failures.length ? 'bad' : 'ink'];
+      context.fillStyle = color[hasFailed(row.worker) ? 'bad' : 'ink'];
       context.textAlign = 'right';
       context.font = isThin ? SMALL : FONT;
-      drawText(context, (row.worker.failures.length ? '✕ ' : '') + show(row.worker.id), left - 8, middle, left - 14);
+      drawText(context, (hasFailed(row.worker) ? '✕ ' : '') + show(row.worker.id), left - 8, middle, left - 14);
       labelled = middle;
     }
   }
@@ -440,10 +443,10 @@ function drawRows(scroll, height, state) {
     const row = rows[state.row], middle = row.top + row.height / 2;
     context.fillStyle = color['paper'];
     context.fillRect(0, middle - 8, left - 2, 16);
-    context.fillStyle = color[row.worker.failures.length ? 'bad' : 'ink'];
+    context.fillStyle = color[hasFailed(row.worker) ? 'bad' : 'ink'];
     context.font = `bold ${FONT}`;
     context.textAlign = 'right';
-    drawText(context, (row.worker.failures.length ? '✕ ' : '') + show(row.worker.id), left - 8, middle, left - 14);
+    drawText(context, (hasFailed(row.worker) ? '✕ ' : '') + show(row.worker.id), left - 8, middle, left - 14);
     context.font = FONT;
   }
   if (state.task !== null) drawThread(context, state.task);

@@ -34,6 +34,8 @@ function writeLead() {
     const count = what => jobs.filter(job => job.state === what).length;
     parts.push(['completed', 'failed', 'running', 'removed'].filter(count).map(what => `${grouped(count(what))} ${what}`).join(', '),
       `, on ${plural(story.workers.length, 'worker')} in ${duration(story.to - story.from)}. `);
+    const failed = jobs.filter(job => job.error !== null);
+    if (failed.length === 1) parts.push('Job ', idElement(failed[0].id), ' failed: ', element('bdi', { className: 'bad' }, show(failed[0].error)), '. ');
   } else {
     parts.push(`${plural(story.workers.length, 'worker')} in ${duration(story.to - story.from)}. `);
   }
@@ -46,11 +48,11 @@ function writeLead() {
     parts.push('No worker failed. ');
   }
   const lost = numbers.lost.total;
-  if (lost) parts.push('Failures of every kind cost ', element('strong', {}, workTime(lost)), ' of work. ');
+  if (lost) parts.push('Failures of every kind wasted ', element('strong', {}, workTime(lost)), ' of the workers\' time. ');
   if (story.backups.length) {
     const { won, cost, saved, known } = numbers.backups;
-    parts.push(`Of ${plural(story.backups.length, 'backup task')} ${grouped(won)} won; they took `, element('strong', {}, workTime(cost)), ' of work');
-    parts.push(known ? [' and brought results ', element('strong', {}, workTime(saved)), ' sooner'] : '', '. ');
+    parts.push(`Of ${plural(story.backups.length, 'backup task')}, ${grouped(won)} won. They took `, element('strong', {}, workTime(cost)), ' of the workers\' time');
+    parts.push(known ? [', and results came ', element('strong', {}, workTime(saved)), known < won ? ` earlier (known for ${grouped(known)} of them)` : ' earlier'] : '', '. ');
   }
   $('lead').replaceChildren(...parts.flat().filter(part => part !== ''));
   $('notes').replaceChildren(...story.notes.map(note => element('li', {}, note)));
@@ -84,7 +86,7 @@ function table(title, heads, lines) {
   if (!lines.length) return null;
   const body = lines.slice(0, MOST_ROWS).map(cells => element('tr', {}, cells().map((cell, index) => element('td', { className: heads[index][1] ?? '' }, cell))));
   if (lines.length > MOST_ROWS) body.push(element('tr', {}, element('td', { colSpan: heads.length }, `and ${grouped(lines.length - MOST_ROWS)} more`)));
-  return element('div', { className: 'table' }, element('h2', {}, title),
+  return element('div', { className: 'table' }, element('h2', {}, lines.length > 8 ? `${title} (${grouped(lines.length)})` : title),
     element('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': title },
       element('table', {}, element('thead', {}, element('tr', {}, heads.map(([text, className]) => element('th', { className: className ?? '', scope: 'col' }, text)))), element('tbody', {}, body))));
 }
@@ -108,7 +110,7 @@ function taskCounts(kind) {
 
 function writeTables() {
   const jobs = table('Jobs', [['Job'], ['State'], ['Took', 'number'], ['Maps'], ['Reduces']], story.jobs.map(job => () => [
-    idElement(job.id), element('span', { className: job.state === 'failed' ? 'bad' : '' }, job.state),
+    idElement(job.id), element('span', { className: job.state === 'failed' ? 'bad' : '' }, job.state, job.error === null ? '' : [': ', element('bdi', {}, show(job.error))]),
     job.ended === null ? '' : duration(job.ended - job.submitted), taskCounts(job.map), taskCounts(job.reduce)]));
   const failures = table('Workers that failed or left', [['Worker'], ['When', 'number'], ['What'], ['Ran again'], ['Cost', 'number'], ['Back', 'number']], allFailures.map(({ worker, failure }) => () => [
     link(idElement(story.workers[worker].id), () => showFailure(worker, failure)), clock(failure.at), failure.kind === 'check' ? `silent for ${duration(failure.silent)}` : why(failure),
@@ -148,7 +150,7 @@ function writeLegend() {
     canvas.style.width = '26px';
     drawBar(prepare(canvas, 26, 14), 0, 0, 26, 14, { reduce: false, ...look });
     return element('span', {}, canvas, text);
-  }), ...(story.workers.some(worker => worker.failures.some(failure => failure.kind === 'check')) ? [element('span', {}, element('span', { className: 'bad' }, '✕'), 'a check failed the worker')] : []),
+  }), ...(story.workers.some(worker => worker.failures.some(failure => failure.kind === 'check')) ? [element('span', {}, element('span', { className: 'bad' }, '✕'), 'a check found that the worker had failed')] : []),
   ...(numbers.duplicates_dropped ? [element('span', {}, '◇', 'late result dropped')] : []));
 }
 
