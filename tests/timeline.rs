@@ -342,9 +342,9 @@ fn pages_work_in_a_browser() {
     open_in_browser(&pages);
 }
 
-/// A worker that is given 30,000 tasks at once.
+/// A worker that is given 10,000 tasks at once.
 fn many_at_once() -> String {
-    let tasks: Vec<_> = (0..30_000)
+    let tasks: Vec<_> = (0..10_000)
         .map(|number| format!("{{\"id\": \"t{number}\", \"chunk\": 1}}"))
         .collect();
     format!(

@@ -7,7 +7,7 @@ const ARGUMENTS = ['--headless', '--no-sandbox', '--disable-gpu', '--disable-qui
 (async () => {
   const file = process.argv[2], problems = [];
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGUMENTS });
-  for (const colorScheme of ['light', 'dark']) for (const width of [400, 800, 1400]) {
+  for (const [colorScheme, width] of [['light', 400], ['light', 800], ['light', 1400], ['dark', 800]]) {
     const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme });
     const page = await context.newPage();
     const complain = problem => problems.push(`${colorScheme}, ${width} px: ${problem}`);
