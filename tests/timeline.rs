@@ -1,9 +1,13 @@
 //! `mapreduce-master timeline`: what it says of small conversations, what it makes of hostile ones, and how its page
 //! works in a browser.
 
+#[allow(dead_code)] // Only the input is of interest here.
+#[path = "golden/case.rs"]
+mod case;
 #[path = "timeline/large.rs"]
 mod large;
 
+use case::Case;
 use mapreduce_master::timeline;
 use serde_json::Value;
 use std::fs;
@@ -14,10 +18,14 @@ use std::process::{Command, Stdio};
 const MASTER: &str = env!("CARGO_BIN_EXE_mapreduce-master");
 const SESSION: &str = include_str!("golden/session/word_count_with_a_failure.in");
 
-/// What the command writes for `input`.
+/// What `mapreduce-master timeline` writes for `input`.
 fn run_timeline(arguments: &[&str], input: &str) -> String {
+    run(&[&["timeline"], arguments].concat(), input)
+}
+
+/// What the program writes for `input`, which it reads to its end.
+fn run(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(MASTER)
-        .arg("timeline")
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -203,20 +211,7 @@ fn journal_shows_recoveries_and_a_compacted_one_starts_at_its_snapshot() {
     let journal = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join(format!("timeline-{}.journal", std::process::id()));
     let journal_text = journal.to_str().expect("the path is UTF-8");
-    let node = |input: &str| {
-        let mut child = Command::new(MASTER)
-            .args(["--quiet", "--journal", journal_text])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the master starts");
-        let mut stdin = child.stdin.take().expect("its stdin is a pipe");
-        stdin
-            .write_all(input.as_bytes())
-            .expect("it reads its input");
-        drop(stdin);
-        assert!(child.wait().expect("it ends").success());
-    };
+    let node = |input: &str| run(&["--quiet", "--journal", journal_text], input);
     let of_journal = || story_in(&run_timeline(&[journal_text], ""));
     node(
         r#"
@@ -238,10 +233,7 @@ fn journal_shows_recoveries_and_a_compacted_one_starts_at_its_snapshot() {
     );
     assert_eq!(story["notes"], serde_json::json!([]));
 
-    let compacted = Command::new(MASTER)
-        .args(["compact", journal_text])
-        .status();
-    assert!(compacted.expect("the master starts").success());
+    run(&["compact", journal_text], "");
     node(
         r#"{"type": "complete_task", "worker_id": "w", "task_id": "j-reduce-map", "attempt": 1, "timestamp": 3000, "output": 1}"#,
     );
@@ -263,36 +255,14 @@ fn journal_shows_recoveries_and_a_compacted_one_starts_at_its_snapshot() {
 /// Any conversation of the golden tests, and none at all, has a page and a trace.
 #[test]
 fn every_golden_conversation_has_a_page_and_a_trace() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut conversations = vec![String::new()];
-    for topic in fs::read_dir(folder)
-        .expect("tests/golden is there")
-        .flatten()
-    {
-        for file in fs::read_dir(topic.path()).into_iter().flatten().flatten() {
-            let Ok(text) = fs::read_to_string(file.path()) else {
-                continue;
-            };
-            let path = file.path();
-            let input = match path.extension().and_then(|extension| extension.to_str()) {
-                Some("in") => text,
-                // In these, the requests are behind `> `.
-                Some("txt") => text
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("> "))
-                    .flat_map(|line| [line, "\n"])
-                    .collect(),
-                _ => continue,
-            };
-            conversations.push(input);
-        }
-    }
+    let mut conversations: Vec<Vec<u8>> = Case::all().iter().map(Case::input).collect();
     assert!(
         conversations.len() > 700,
         "the conversations were not found"
     );
+    conversations.push(Vec::new());
     for conversation in conversations {
-        let read = || timeline::read(conversation.as_bytes()).expect("it can be read");
+        let read = || timeline::read(&conversation[..]).expect("it can be read");
         let (mut page, mut trace) = (Vec::new(), Vec::new());
         timeline::write_page(&read(), &mut page).expect("a Vec takes everything");
         story_in(&String::from_utf8(page).expect("a page is UTF-8"));

@@ -7,12 +7,12 @@ feeds all of IN to a master of its own. The master reads no clock and draws no r
 the same replies. OUT takes only the reply that is next: the first replica to publish one wins, and the others move on.
 There is no leader to elect, and nothing to do when one dies.
 
-With each reply goes a checksum of it and of all replies before it. A replica publishes a reply only when the one before it
-in OUT is its own or has its own checksum. One that finds another checksum has read another IN: it stops, since its state
-is wrong, and starts again from the last snapshot. So all of OUT is what one master makes of one sequence of requests.
+With each reply goes a checksum of it and of all replies before it. A replica publishes a reply only when the one before
+it in OUT is its own or has its own checksum. One that finds another checksum has read another IN: it stops, since its
+state is wrong, and starts again from the last snapshot. So OUT is what one master makes of one sequence of requests.
 
-Every 20,000 messages, a replica that wins puts the state of its master into the object store, and removes from the
-streams what came before the state before. A replica starts from the last state, and needs no disk.
+Every 20,000 messages (`--snapshot-every`), a replica that wins puts the state of its master into the object store, and
+removes from the streams what came before the state before. A replica starts from the last state, and needs no disk.
 
 What goes wrong ends the process, and a second later another one is in its place, which starts from what NATS has.
 """
