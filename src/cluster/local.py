@@ -107,11 +107,13 @@ class LocalCluster:
                 raise Unusable("the workers end again and again")
 
     async def carry_requests(self, worker: asyncio.subprocess.Process) -> None:
+        assert worker.stdout
         async for line in worker.stdout:
             if line.endswith(b"\n"):  # What a killed worker was about to say is not a message.
                 self.write(self.master, line)
 
     async def carry_replies(self) -> None:
+        assert self.master.stdout
         async for line in self.master.stdout:
             message = json.loads(line)
             body, dest = message.get("body", message), message.get("dest", ME)
@@ -126,6 +128,7 @@ class LocalCluster:
         raise Unusable(f"the master ended, {status_text(await self.master.wait())}")
 
     async def pass_on_log(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stderr
         async for line in process.stderr:
             text = line.decode("utf-8", "backslashreplace").rstrip()
             self.show.say(text if text.startswith(f"{name}:") else f"{name}: {text}")
@@ -134,7 +137,7 @@ class LocalCluster:
         self.write(self.master, json.dumps({"src": ME, "dest": MASTER, "body": body}).encode() + b"\n")
 
     def write(self, process: asyncio.subprocess.Process, line: bytes) -> None:
-        if process.returncode is None:
+        if process.returncode is None and process.stdin:
             process.stdin.write(line)
 
     async def stop(self) -> None:

@@ -107,16 +107,18 @@ class Replica:
         with tempfile.TemporaryDirectory(prefix="mapreduce-") as folder:
             if snapshot := await self.load_snapshot():
                 state = Path(folder, "state.json")
-                state.write_bytes(snapshot.data)
+                state.write_bytes(snapshot.data or b"")
                 command += ["--restore", str(state)]
                 self.fed = self.last_snapshot = number_of(snapshot.info)
                 self.chain = chain_of(snapshot.info)
             pipe = asyncio.subprocess.PIPE
-            self.master = await asyncio.create_subprocess_exec(
+            master = await asyncio.create_subprocess_exec(
                 *command, stdin=pipe, stdout=pipe, limit=1 << 30, start_new_session=True
             )
-            self.master.stdin.write(b'{"type": "status"}\n')  # It has read the state when it answers.
-            if not await self.master.stdout.readline():
+            assert master.stdin and master.stdout
+            self.to_master, self.from_master = master.stdin, master.stdout
+            self.to_master.write(b'{"type": "status"}\n')  # It has read the state when it answers.
+            if not await self.from_master.readline():
                 raise Ended("the master did not start")
         self.say(f"starts after message {self.fed}, with {self.stored} replied to")
 
@@ -151,18 +153,18 @@ class Replica:
             role, _, name = sender.partition(".")
             line, refusal = envelope(role, name, message.data)
             self.unanswered.append((k, sender, refusal))
-            self.master.stdin.write(line)
+            self.to_master.write(line)
             if k - self.last_snapshot >= self.options.snapshot_every and not self.is_late:
                 self.last_snapshot = k
                 self.unanswered.append((k, "", None))
-                self.master.stdin.write(b'{"type": "snapshot"}\n')
+                self.to_master.write(b'{"type": "snapshot"}\n')
             if subscription.pending_msgs == 0 or k % 256 == 0:
-                await self.master.stdin.drain()
+                await self.to_master.drain()
                 await self.room.wait()
 
     async def hear(self) -> None:
         """Takes the master's replies."""
-        async for line in self.master.stdout:
+        async for line in self.from_master:
             k, sender, refusal = self.unanswered.popleft()
             reply = refusal or line.rstrip(b"\n")
             if not sender:
@@ -307,7 +309,8 @@ def chain_of(info: api.ObjectInfo) -> str:
 
 def too_large(reply: bytes) -> bytes:
     """Returns the reply that takes the place of one that the servers would not take."""
-    id = re.match(rb'\{"type": "[a-z_]*"(, "in_reply_to": -?\d+)?', reply)[1] or b""
+    match = re.match(rb'\{"type": "[a-z_]*"(, "in_reply_to": -?\d+)?', reply)
+    id = match and match[1] or b""
     return b'{"type": "error"%s, "code": 13, "text": "the reply is larger than the servers\' max_payload"}' % id
 
 

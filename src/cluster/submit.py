@@ -77,6 +77,7 @@ async def run(options: argparse.Namespace, folder: Path) -> list[Path]:
         partitions = options.reduces or max(1, workers)
         tasks = submission.chunks(sizes, max(1, workers), options.chunk_mb)
         job = submission.make_job(options, job_id, len(tasks), partitions)
+        files: FolderFiles | ObjectFiles
         if options.data == "nats":
             objects = bus.Objects(await connection.jetstream(timeout=10).object_store(bus.DATA))
             files = ObjectFiles(objects, job_id, show)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kit import data
-from kit.data import Section, Unreadable
+from kit.data import Piece, Section, Unreadable
 from kit.job import FunctionMissing, Job, Module, check_name, written_aside
 
 ERROR_LINES, ERROR_LENGTH = 12, 4000
@@ -37,8 +37,7 @@ class Runner:
     """Runs tasks; keeps the module of the job that it has seen last."""
 
     def __init__(self) -> None:
-        self.job: Job | None = None
-        self.module: Module | None = None
+        self.loaded: tuple[Job, Module] | None = None
 
     def run(self, task: dict, root: str, scratch: str, process: str) -> dict:
         """Returns `{output, counters}`, or `{error, lost_inputs?}`.
@@ -46,63 +45,77 @@ class Runner:
         Relative file names in the task are relative to `root`. `scratch` is a folder for what does not fit into memory.
         `process` names this process: no two processes write the same file.
         """
+        path = ""  # Of the user's module, once it is known.
         try:
-            return self.try_to_run(task, Path(root), Path(scratch), process)
+            folder = Path(root, check_name(task["job_id"]))
+            job = Job.load(folder)
+            path = job.path
+            return self.attempt(task, folder, job, Path(scratch), process)
         except LostInputs as error:
             return {"error": clean(str(error)), "lost_inputs": error.inputs}
         except BaseException as error:
-            return {"error": clean(describe(error, self.job.path if self.job else ""))}
+            return {"error": clean(describe(error, path))}
 
-    def try_to_run(self, task: dict, root: Path, scratch: Path, process: str) -> dict:
-        folder = root / check_name(task["job_id"])
-        job = Job.load(folder)
-        if job != self.job:
-            self.job, self.module = None, Module(job.source, job.path)
-            self.job = job
-        self.module.take_counters()  # Those of an attempt that failed do not count.
+    def module_of(self, job: Job) -> Module:
+        if self.loaded is None or self.loaded[0] != job:
+            self.loaded = None
+            self.loaded = job, Module(job.source, job.path)
+        module = self.loaded[1]
+        module.take_counters()  # Those of an attempt that failed do not count.
+        return module
+
+    def attempt(self, task: dict, folder: Path, job: Job, scratch: Path, process: str) -> dict:
+        module = self.module_of(job)
         if task["id"] == job.fail_once and task["attempt"] == 1:
             raise RuntimeError("this attempt fails for a demonstration")
-        kind, counters = task["kind"], Counter()
+        root, kind, counters = folder.parent, task["kind"], Counter[str]()
         name = f"{check_name(task['id'])}.{task['attempt']}-{process}"
         with written_aside(folder / name) as file:
             if kind == "map":
-                sections = self.map(task["chunk"], file, root, scratch, counters)
+                pieces = [(str(root / name), start, end) for name, start, end in task["chunk"]]
+                sections = run_map(pieces, job, module, file, scratch, counters)
             else:
-                sections = [self.reduce(task["inputs"], file, root, scratch, counters)]
+                sections = [run_reduce(task["inputs"], job, module, file, root, scratch, counters)]
             counters["bytes_written"] = file.tell()
         output = [[f"{folder.name}/{name}", start, end] if start < end else None for _, start, end in sections]
         return {
             "output": output if kind == "map" else output[0],
-            "counters": {f"{kind}_{name}": count for name, count in counters.items()} | self.module.take_counters(),
+            "counters": {f"{kind}_{name}": count for name, count in counters.items()} | module.take_counters(),
         }
 
-    def map(self, chunk: list, file: BinaryIO, root: Path, scratch: Path, counters: Counter) -> list[Section]:
-        pieces = [(str(root / name), start, end) for name, start, end in chunk]
-        module, job = self.module, self.job
-        sorter = data.Sorter(job.partitions, module.partition, module.combine, scratch, job.memory)
-        sorter.add(module.map(data.lines_of(pieces, counters)))
-        sections = sorter.finish(file)
-        counters["records_written"] = sorter.records_written
-        return sections
 
-    def reduce(self, inputs: list[dict], file: BinaryIO, root: Path, scratch: Path, counters: Counter) -> Section:
-        sections = {}  # With the map that each of them is from.
-        for map_output in inputs:
-            if map_output["output"] is not None:
-                name, start, end = map_output["output"]
-                sections[Section(str(root / name), start, end)] = map_output
-                counters["bytes_read"] += end - start
-        check_all_are_there(sections)
-        sorter = data.Sorter(1, lambda key, partitions: 0, None, scratch, self.job.memory)
-        try:
-            records = counted(data.merge(list(sections), scratch), counters)
-            for key, values in data.groups_of(records):
-                sorter.add(self.module.reduce(key, values))
-        except Unreadable as error:
-            raise LostInputs([sections[error.section]], error) from error
-        [section] = sorter.finish(file)
-        counters["records_written"] = sorter.records_written
-        return section
+def run_map(
+    pieces: list[Piece], job: Job, module: Module, file: BinaryIO, scratch: Path, counters: Counter[str]
+) -> list[Section]:
+    """Writes a section of `file` for each partition."""
+    sorter = data.Sorter(job.partitions, module.partition, module.combine, scratch, job.memory)
+    sorter.add(module.map(data.lines_of(pieces, counters)))
+    sections = sorter.finish(file)
+    counters["records_written"] = sorter.records_written
+    return sections
+
+
+def run_reduce(
+    inputs: list[dict], job: Job, module: Module, file: BinaryIO, root: Path, scratch: Path, counters: Counter[str]
+) -> Section:
+    """Writes `file`. Raises LostInputs where the outputs of some maps cannot be read."""
+    sections = {}  # With the map that each of them is from.
+    for map_output in inputs:
+        if map_output["output"] is not None:
+            name, start, end = map_output["output"]
+            sections[Section(str(root / name), start, end)] = map_output
+            counters["bytes_read"] += end - start
+    check_all_are_there(sections)
+    sorter = data.Sorter(1, lambda key, partitions: 0, None, scratch, job.memory)
+    try:
+        records = counted(data.merge(list(sections), scratch), counters)
+        for key, values in data.groups_of(records):
+            sorter.add(module.reduce(key, values))
+    except Unreadable as error:
+        raise LostInputs([sections[error.section]], error) from error
+    [section] = sorter.finish(file)
+    counters["records_written"] = sorter.records_written
+    return section
 
 
 def check_all_are_there(sections: dict[Section, dict]) -> None:
@@ -110,7 +123,7 @@ def check_all_are_there(sections: dict[Section, dict]) -> None:
     lost, reason = [], None
     for section, map_output in sections.items():
         try:
-            size = os.stat(section.file).st_size
+            size = os.stat(str(section.file)).st_size
             if size < section.end:
                 raise EOFError(f"{section.file} has only {size} bytes")
         except (OSError, EOFError) as error:
@@ -120,7 +133,7 @@ def check_all_are_there(sections: dict[Section, dict]) -> None:
         raise LostInputs(lost, reason)
 
 
-def counted(records: Iterable[list], counters: Counter) -> Iterator[list]:
+def counted(records: Iterable[list], counters: Counter[str]) -> Iterator[list]:
     count = 0
     for record in records:
         count += 1

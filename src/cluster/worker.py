@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from kit.client import Client, now_ms
+from kit.client import Client, now_ms, stop_on_signals
 from kit.place import Folder, Place
 
 HEARTBEAT_S = 1.0
@@ -43,6 +42,7 @@ class TaskProcess:
             pipe = asyncio.subprocess.PIPE
             self.process = await asyncio.create_subprocess_exec(*TASK, stdin=pipe, stdout=pipe, limit=1 << 30)
         process = self.process
+        assert process.stdin and process.stdout
         process.stdin.write(json.dumps(request).encode() + b"\n")
         result = await process.stdout.readline()
         if result.endswith(b"\n"):
@@ -168,9 +168,7 @@ async def over_stdio(name: str, work: Callable[[Client], Awaitable[None]]) -> No
 
 
 async def run(options: argparse.Namespace) -> None:
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
-    for stop in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
-        loop.add_signal_handler(stop, me.cancel)
+    stop_on_signals()
     if options.nats:
         from kit import bus
 

@@ -7,6 +7,7 @@ sender may say follows from its subject, and the server lets nobody use a subjec
 
 import argparse
 import asyncio
+import io
 import json
 import ssl
 import sys
@@ -72,7 +73,7 @@ async def connect(options: argparse.Namespace, user: str) -> Connection:
         name=user,
         inbox_prefix=f"_INBOX_{user}".encode(),
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,
+        reconnect_time_wait=0.25,  # type: ignore[arg-type]
         connect_timeout=2,
         ping_interval=1,  # A server that was cut off is noticed after three.
         max_outstanding_pings=2,
@@ -215,7 +216,7 @@ class Objects:
                 await patiently(partial(self.store.delete, info.name))
 
 
-class Range:
+class Range(io.BufferedIOBase):
     """A range of a file, to be read by `ObjectStore.put`."""
 
     def __init__(self, path: Path, start: int, end: int) -> None:
@@ -223,13 +224,11 @@ class Range:
         self.file.seek(start)
         self.left = end - start
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any) -> int:
         count = self.file.readinto(memoryview(buffer)[: self.left])
         self.left -= count
         return count
 
-    def __enter__(self) -> "Range":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.file.close()
+        super().close()

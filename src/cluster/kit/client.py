@@ -1,6 +1,7 @@
 """Whoever talks to the master: asks, and asks again until answered."""
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,14 @@ PATIENCE = 2.0  # Seconds until a request is sent again.
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def stop_on_signals() -> None:
+    """Has Ctrl-C and its like cancel the task that calls this, which cleans up."""
+    me = asyncio.current_task()
+    assert me
+    for stop in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+        asyncio.get_running_loop().add_signal_handler(stop, me.cancel)
 
 
 class Client:

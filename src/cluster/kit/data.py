@@ -221,16 +221,15 @@ def merge_blocks(streams: list[Iterator[list[list]]]) -> Iterator[list]:
     No record that is still to be read can come before the least of the blocks' last keys: what is up to there is
     sorted at once, and Python's sort is at its best on sorted stretches. A heap would compare record by record.
     """
-    heads = [(block, stream) for stream in streams if (block := next(stream, None))]
+    heads = [(block, stream) for stream in streams if (block := next(stream, []))]
     while heads:
         bound = min(block[-1][0] for block, _ in heads)
         ready, rest = [], []
         for block, stream in heads:
             at = bisect_right(block, bound, key=first)
             ready += block[:at]
-            block = block[at:] or next(stream, None)
-            if block:
-                rest.append((block, stream))
+            if left := block[at:] or next(stream, []):
+                rest.append((left, stream))
         ready.sort(key=first)
         yield from ready
         heads = rest

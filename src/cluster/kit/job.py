@@ -91,10 +91,10 @@ class Module:
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which gets its name when it is complete, and is removed if there is an error."""
-    file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".aside-", buffering=1 << 20, delete=False)
-    aside = Path(file.name)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".aside-")
+    aside = Path(name)
     try:
-        with file:
+        with open(descriptor, "wb", buffering=1 << 20) as file:
             yield file
         aside.rename(path)
     except BaseException:

@@ -6,7 +6,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from kit import data
-from kit.client import Client
+from kit.client import Client, stop_on_signals
 from kit.data import Piece, Section
 from kit.job import Job, check_name
 
@@ -213,9 +212,7 @@ async def main(program: str, options: argparse.Namespace, run: Callable[[Path], 
     `run` is given a folder, and returns the files with the results. Returns the exit status: 1 where the job cannot be
     done, 130 where it was interrupted.
     """
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
-    for stop in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
-        loop.add_signal_handler(stop, me.cancel)
+    stop_on_signals()
     output, folder = None, None
     try:
         if options.output:
