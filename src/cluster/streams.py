@@ -17,6 +17,8 @@ from nats.js.errors import NotFoundError
 
 from kit import bus
 
+LEAST_VERSION = (2, 10)  # Of the servers.
+
 
 def configurations(replicas: int) -> list[api.StreamConfig]:
     """IN has no acknowledgements: the reply is the acknowledgement, and the server's own would go wherever a sender
@@ -43,6 +45,10 @@ async def until_it_works(make: Callable[[], Awaitable[None]], what: str) -> None
 
 async def main(options: argparse.Namespace) -> None:
     connection = await bus.connect(options, options.name)
+    version = connection.connected_server_version
+    if (version.major, version.minor) < LEAST_VERSION:
+        said = f"NATS {version.major}.{version.minor}"
+        print(f"warning: {said} may keep different copies of a stream after a partition (see README.md)", flush=True)
     js = connection.jetstream(timeout=10)
 
     async def make_stream(config: api.StreamConfig) -> None:

@@ -164,7 +164,7 @@ class Cluster:
     async def check_streams(self, user: str = "setup", copies_may_differ: bool = False) -> None:
         """All of IN is answered; all servers have the same IN and OUT; a fresh master that is fed IN gives OUT, byte for byte.
 
-        NATS 2.9 may leave a server that led a stream while it was cut off with another copy of it than the others
+        NATS before 2.10 may leave a server that led a stream while it was cut off with another copy of it than the others
         (`copies_may_differ`). Then there is no IN to compare with, and this only says so.
         """
         connection = await bus.connect(self.options(user), user)
