@@ -31,8 +31,11 @@ def configurations(replicas: int) -> list[api.StreamConfig]:
     ]
 
 
-async def until_it_works(make: Callable[[], Awaitable[None]], what: str) -> None:
-    """A cluster that was just started takes a while until it has a leader and knows all of its servers."""
+async def until_it_works(connection: bus.Connection, make: Callable[[], Awaitable[None]], what: str) -> None:
+    """A cluster that was just started takes a while until it has a leader and knows all of its servers.
+
+    A server may also have lost, while it joined the others, that this connection waits for replies: it reconnects.
+    """
     while True:
         try:
             await make()
@@ -41,6 +44,7 @@ async def until_it_works(make: Callable[[], Awaitable[None]], what: str) -> None
         except (NatsError, OSError, asyncio.TimeoutError) as error:
             print(f"{what}: {error}; trying again", flush=True)
             await asyncio.sleep(1)
+            await connection.force_reconnect()
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -49,7 +53,7 @@ async def main(options: argparse.Namespace) -> None:
     if (version.major, version.minor) < LEAST_VERSION:
         said = f"NATS {version.major}.{version.minor}"
         print(f"warning: {said} may keep different copies of a stream after a partition (see README.md)", flush=True)
-    js = connection.jetstream(timeout=10)
+    js = connection.jetstream(timeout=5)
 
     async def make_stream(config: api.StreamConfig) -> None:
         try:
@@ -65,9 +69,9 @@ async def main(options: argparse.Namespace) -> None:
             await js.create_object_store(name, config)
 
     for config in configurations(options.replicas):
-        await until_it_works(partial(make_stream, config), str(config.name))
+        await until_it_works(connection, partial(make_stream, config), str(config.name))
     for store in bus.STATE, bus.DATA:
-        await until_it_works(partial(make_store, store), store)
+        await until_it_works(connection, partial(make_store, store), store)
     await connection.close()
 
 

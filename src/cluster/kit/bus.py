@@ -12,6 +12,7 @@ import json
 import ssl
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,6 +30,7 @@ from kit.place import Folder, Place
 
 IN, OUT, STATE, DATA = "MAPREDUCE_IN", "MAPREDUCE_OUT", "mapreduce_state", "mapreduce_data"
 REQUESTS, REPLIES, HEARD = "mapreduce.in", "mapreduce.out", "mapreduce.reply"
+DEAF_S = 15.0  # After so long without a reply, a connection is made again: its server may not know that it listens.
 TRIES, TRY_S = 5, 60.0  # For an object: it is tried again after an error, or when nothing has come of it for so long.
 T = TypeVar("T")
 
@@ -89,9 +91,16 @@ async def client(options: argparse.Namespace, role: str) -> AsyncIterator[tuple[
     """A sender of requests by the name `options.name`, and its connection."""
     name = options.name
     connection = await connect(options, name)
+    deaf_since: float | None = None  # When the first message was sent since one was heard.
 
     async def send(body: dict) -> None:
         """Sends a message; or does not, where it would only wait: it is sent again, with a later time."""
+        nonlocal deaf_since
+        now = time.monotonic()
+        deaf_since = deaf_since or now
+        if now - deaf_since > DEAF_S and connection.is_connected:
+            deaf_since = now
+            await connection.force_reconnect()
         payload = json.dumps(body).encode()
         if len(payload) > connection.max_payload:
             text = f"the message has {len(payload)} bytes, and the servers take {connection.max_payload}"
@@ -103,6 +112,8 @@ async def client(options: argparse.Namespace, role: str) -> AsyncIterator[tuple[
                 pass
 
     async def hear(message: Any) -> None:
+        nonlocal deaf_since
+        deaf_since = None
         sender.hear(json.loads(message.data))
 
     sender = Client(send)
