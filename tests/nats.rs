@@ -75,6 +75,11 @@ fn nobody_healthy_fails_while_the_log_the_masters_or_the_monitor_are_silent() {
 }
 
 #[test]
+fn connection_that_hears_nothing_is_made_again() {
+    run("deafness");
+}
+
+#[test]
 fn replica_goes_on_from_a_snapshot_and_streams_are_trimmed() {
     run("snapshots");
 }

@@ -90,6 +90,20 @@ async def silence(cluster: Cluster) -> None:
     await finish(cluster)
 
 
+async def deafness(cluster: Cluster) -> None:
+    """A connection whose server has forgotten that it listens is made again, and hears the reply."""
+    cluster.start_servers()
+    cluster.start_replica(0)
+    await is_up(cluster)
+    bus.DEAF_S = 3.0
+    async with bus.client(cluster.options("admin"), "admin") as (client, connection):
+        [reply_subscription] = [one for one in connection._subs.values() if one.subject.startswith(bus.HEARD)]
+        await connection._send_unsubscribe(reply_subscription._id)
+        await connection.flush()
+        assert await client.ask_once("status") is None, "the server still knows that it listens"
+        await asyncio.wait_for(client.ask("status"), 30)
+
+
 async def snapshots(cluster: Cluster) -> None:
     """A replica that starts from a snapshot goes on where the others were, and the streams do not grow for ever."""
     write_text(cluster.folder, 200_000)
@@ -431,7 +445,8 @@ async def measure(cluster: Cluster) -> None:
 
 
 SCENARIOS = {
-    work.__name__: work for work in (kills, silence, snapshots, interruption, hostile, security, partitions, measure)
+    work.__name__: work
+    for work in (kills, silence, deafness, snapshots, interruption, hostile, security, partitions, measure)
 }
 
 
