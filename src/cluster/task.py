@@ -58,8 +58,7 @@ class Runner:
 
     def module_of(self, job: Job) -> Module:
         if self.loaded is None or self.loaded[0] != job:
-            self.loaded = None
-            self.loaded = job, Module(job.source, job.path)
+            self.loaded = job, job.module()
         module = self.loaded[1]
         module.take_counters()  # Those of an attempt that failed do not count.
         return module

@@ -150,7 +150,7 @@ function writeLegend() {
     canvas.style.width = '26px';
     drawBar(prepare(canvas, 26, 14), 0, 0, 26, 14, { reduce: false, ...look });
     return element('span', {}, canvas, text);
-  }), ...(story.workers.some(worker => worker.failures.some(failure => failure.kind === 'check')) ? [element('span', {}, element('span', { className: 'bad' }, '✕'), 'a check found that the worker had failed')] : []),
+  }), ...(story.workers.some(hasFailed) ? [element('span', {}, element('span', { className: 'bad' }, '✕'), 'a check found that the worker had failed')] : []),
   ...(numbers.duplicates_dropped ? [element('span', {}, '◇', 'late result dropped')] : []));
 }
 
